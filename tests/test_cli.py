@@ -1,0 +1,106 @@
+"The `xrd-nb` command as a shell sees it: what it writes, what it says, and its exit code."
+import json, os, subprocess, sys
+import numpy as np
+import pandas as pd
+import pytest
+from xrd_nb.crystals import bundled_crystals
+
+COMMANDS = ('simulate', 'train', 'evaluate', 'embed', 'demo', 'docs')
+
+def xrd_nb(*words, cwd=None):
+    "Run the command; (exit code, what it printed, what it complained of)."
+    done = subprocess.run([sys.executable, '-c', 'from xrd_nb.cli import main; main()', *map(str, words)], capture_output=True, text=True,
+                          cwd=cwd, env={**os.environ, 'COLUMNS': '120', 'NO_COLOR': '1'}, timeout=600)
+    assert 'Traceback' not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+@pytest.fixture(scope='module')
+def crystals(tmp_path_factory):
+    "A Parquet file of 250 crystals."
+    return bundled_crystals()[::12].to_parquet(tmp_path_factory.mktemp('crystals')/'some.parquet')
+
+@pytest.fixture(scope='module')
+def cifs(tmp_path_factory):
+    "A folder of CIFs, one of them broken."
+    folder = tmp_path_factory.mktemp('cifs')
+    for i, structure in enumerate(bundled_crystals()[::60].to_pymatgen()): structure.to(filename=str(folder/f'{i:03}.cif'))
+    (folder/'broken.cif').write_text('this is no CIF')
+    return folder
+
+@pytest.fixture(scope='module')
+def run(crystals, tmp_path_factory):
+    "A finished run on those crystals."
+    folder = tmp_path_factory.mktemp('runs')/'first'
+    code, out, _ = xrd_nb('train', '--crystals', crystals, '--out', folder, '--epochs', 2, '--quiet')
+    assert code == 0 and 'xrd-nb evaluate' in out
+    return folder
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_help_has_an_example(command):
+    code, out, _ = xrd_nb(command, '--help')
+    assert code == 0 and f'Example: xrd-nb {command}' in out
+
+@pytest.mark.parametrize('words, complaint', [
+    (('simulate', 'no/such/folder'), 'no/such/folder'),
+    (('simulate', '.'), 'CIF'),
+    (('simulate', 'bundled', '--radiation', 'CuX'), 'unknown radiation'),
+    (('train', '--crystals', 'missing.parquet', '--out', 'run'), 'missing.parquet'),
+    (('train', '--out', 'run', '--task', 'colour'), 'unknown task'),
+    (('train', '--out', 'run', '--model', 'oracle'), 'unknown model'),
+    (('train', '--out', 'run', '--split', 'lucky'), 'unknown split'),
+    (('train', '--out', 'run', '--epochs', '0'), 'epoch'),
+    (('evaluate', 'no_run'), 'not a run'),
+    (('embed', 'no_run'), 'not a run'),
+    (('docs',), 'notebooks'),
+])
+def test_mistakes_get_one_line_and_exit_code_2(words, complaint, tmp_path):
+    code, _, err = xrd_nb(*words, cwd=tmp_path)
+    assert code == 2 and complaint in err and len(err.strip().splitlines()) == 1, err
+    assert not (tmp_path/'run').exists()
+
+def test_simulate_a_folder_with_a_broken_file(cifs, tmp_path):
+    code, out, err = xrd_nb('simulate', cifs, '-o', tmp_path/'patterns.parquet', '--plot', tmp_path/'first.png', '--quiet')
+    patterns = pd.read_parquet(tmp_path/'patterns.parquet')
+    assert code == 1 and 'broken.cif' in err
+    assert len(patterns) == 50 and all(len(y) == 4250 and np.isclose(max(y), 1) for y in patterns.intensity)
+    assert pd.read_csv(tmp_path/'patterns.rejected.csv').item.tolist() == ['broken.cif']
+    assert (tmp_path/'first.png').read_bytes().startswith(b'\x89PNG')
+
+def test_nothing_usable_is_exit_code_2(tmp_path):
+    (tmp_path/'broken.cif').write_text('this is no CIF')
+    code, _, err = xrd_nb('simulate', tmp_path, '--quiet', cwd=tmp_path)
+    assert code == 2 and 'broken.cif' in err
+
+def test_simulate_twice_with_a_seed(crystals, tmp_path):
+    for name, seed in (('a', 1), ('b', 1), ('c', 2)): assert xrd_nb('simulate', crystals, '-o', tmp_path/name, '--seed', seed, '--quiet')[0] == 0
+    a, b, c = (np.stack(pd.read_parquet(tmp_path/name).intensity) for name in 'abc')
+    assert (a == b).all() and (a != c).any()
+
+def test_train_refuses_other_settings(run, crystals):
+    code, _, err = xrd_nb('train', '--crystals', crystals, '--out', run, '--epochs', 3, '--quiet')
+    assert code == 2 and 'other epochs' in err
+
+def test_evaluate_writes_a_report(run):
+    code, out, _ = xrd_nb('evaluate', run, '--quiet')
+    metrics = json.loads((run/'report'/'metrics.json').read_text())
+    levels = {(r['rendering'], r['level']) for r in metrics['results']}
+    assert code == 0 and 'baseline' in out and {('ideal', 'crystal_system'), ('lab', 'space_group')} <= levels
+    page = (run/'report'/'index.html').read_text()
+    assert 'http' not in page.replace('http-equiv', '') and page.count('data:image/png') >= 4
+
+def test_evaluate_and_embed_other_crystals(run, cifs, tmp_path):
+    assert xrd_nb('evaluate', run, '--crystals', cifs, '-o', tmp_path/'report', '--quiet')[0] == 1 # broken.cif
+    code, _, err = xrd_nb('embed', run, '--crystals', cifs, '-o', tmp_path/'map.html', '--quiet')
+    assert code == 1 and 'broken.cif' in err
+    assert 'crystal_system' in (tmp_path/'map.html').read_text() and (tmp_path/'map.png').exists()
+
+def test_a_property(crystals, tmp_path):
+    assert xrd_nb('train', '--crystals', crystals, '--out', tmp_path/'run', '--task', 'density', '--epochs', 2, '--quiet')[0] == 0
+    assert xrd_nb('evaluate', tmp_path/'run', '--quiet')[0] == 0
+    rows = json.loads((tmp_path/'run'/'report'/'metrics.json').read_text())['results']
+    assert {'network', 'training mean', 'training median'} == {r['predicted_by'] for r in rows}
+
+def test_demo(tmp_path):
+    code, out, _ = xrd_nb('demo', '--out', tmp_path/'report', '--epochs', 1, '--quiet')
+    assert code == 0 and 'crystal system' in out
+    assert {'index.html', 'metrics.json', 'run'} <= {p.name for p in (tmp_path/'report').iterdir()}
