@@ -85,15 +85,13 @@ def neighbour_table(
     return compare_features({'network': (features['train'], features['test']), 'PCA of the patterns': pca_features(*patterns)},
                             system[train], system[held.test])
 
-# %% ../nbs/26_runs.ipynb #69a6740a
+# %% ../nbs/26_runs.ipynb #7a3eb583
 def example_patterns(
     data: PreparedData, # of the run
-    n: int=2, # how many
 ) -> list: # of `Section`
-    "A few crystals as patterns with their lines: one of high symmetry, one of low."
-    lines_each = np.diff(data.reflections.offset)
-    chosen = [np.flatnonzero(np.isin(SG_TO_CS[data.crystals.frame['space_group']], s) & (lines_each > few))[0] for s, few in ((6, 12), ((1, 2), 60))][:n]
-    sections = []
+    "Two of the crystals as patterns with their lines: one with few of them, one with many."
+    by_lines, sections = np.argsort(np.diff(data.reflections.offset), kind='stable'), []
+    chosen = by_lines[[len(by_lines)//5, len(by_lines)*3//5]]
     for i in chosen:
         style(width=8, height=3.2)
         row, t = data.crystals.frame.iloc[i], data.reflections.lines(i)
@@ -101,11 +99,12 @@ def example_patterns(
         ax = plot_pattern_with_sticks(GRID.two_theta, render(data.reflections[i:i+1])[0], t.two_theta.to_numpy(), t.intensity.to_numpy(),
                                       t[['h', 'k', 'l']].to_numpy(), row.formula)
         name = f'{row["name"]}, ' if isinstance(row.get('name'), str) else ''
-        sections.append(Section(f'{name}{row.formula}, {space_group_symbol(int(row.space_group))}', figure=ax,
+        symbol = f', {space_group_symbol(int(row.space_group))}' if row.space_group else ''
+        sections.append(Section(f'{name}{row.formula}{symbol}', figure=ax,
                                 caption=f'Simulated pattern of {row.formula} (copper Kα doublet, default instrument) with the indices of its strongest lines; below, every line as a stick.'))
     return sections
 
-# %% ../nbs/26_runs.ipynb #4c36299c
+# %% ../nbs/26_runs.ipynb #dd45715e
 def symmetry_sections(
     held: HeldOut, # of a symmetry task
     said: dict, # rendering: `predictions` for the test crystals
@@ -124,7 +123,7 @@ def symmetry_sections(
     style(width=7, height=3)
     sections.append(Section('Rare space groups', figure=plot_accuracy_by_class(prob, target, held.train_target), caption='Accuracy of each space group against the number of its training crystals.'))
     tables = {}
-    if train.any():
+    if len(np.unique(system[train])) > 1: # there is something to find neighbours in
         features = dict(train=predictions(held, train, 'ideal', progress)['features'], test=said['ideal']['features'])
         neighbours = neighbour_table(held, features, train)
         points = latent_map(np.concatenate([features['train'], features['test']]), 'tsne' if train.sum() < 6000 else 'pca')

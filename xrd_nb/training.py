@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['RunSettings', 'symmetry_loss', 'Learner', 'correct', 'crystals_hash', 'PreparedData', 'prepare', 'EpochLog',
-           'open_run', 'read_config', 'train', 'OneBar', 'make_trainer', 'save_weights', 'load_run', 'record_crystals',
+           'open_run', 'read_config', 'train', 'RunBar', 'make_trainer', 'save_weights', 'load_run', 'record_crystals',
            'predict', 'plot_learning_curve']
 
-# %% ../nbs/13_training.ipynb #7d69602f
+# %% ../nbs/13_training.ipynb #f76d53a9
 import hashlib, json, time, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 import pytorch_lightning as pl
 from safetensors.torch import load_file, save_file
 from torch import nn
+from tqdm.auto import tqdm
 from .core import XrdInputError, provenance, style, write_json
 from .crystals import CrystalTable
 from .datasets import FOLDS, SPLITS, SYMMETRY_TASKS, TASKS, PatternDataset, fold_of, has_target, pattern_loader, split_keys, targets
@@ -230,15 +231,21 @@ def train(
     if trainer.current_epoch >= settings.epochs: save_weights(learner, out)
     return out
 
-# %% ../nbs/13_training.ipynb #c3858cd9
-class OneBar(pl.callbacks.TQDMProgressBar):
-    "One bar an epoch; the few batches of validation need none of their own."
-    def init_validation_tqdm(self):
-        bar = super().init_validation_tqdm()
-        bar.disable = True
-        return bar
+# %% ../nbs/13_training.ipynb #5a482600
+class RunBar(pl.Callback):
+    "One bar for the whole run on standard error, so that the time left is that of the run and not of an epoch."
+    def on_train_start(self, trainer, learner):
+        self.bar = tqdm(total=learner.steps, initial=trainer.global_step, desc='train', unit=' batches', smoothing=0.02)
 
-# %% ../nbs/13_training.ipynb #a6eb6f61
+    def on_train_batch_end(self, *_): self.bar.update()
+    def on_train_end(self, *_): self.bar.close()
+    def on_exception(self, *_): self.bar.close()
+
+    def on_train_epoch_end(self, trainer, learner):
+        shown = {k.removeprefix('valid_'): f'{float(v):.3f}' for k, v in trainer.callback_metrics.items()}
+        self.bar.set_postfix(epoch=trainer.current_epoch + 1, **shown)
+
+# %% ../nbs/13_training.ipynb #b762c88c
 def make_trainer(
     out: Path, # the run's folder
     settings: RunSettings, # of the run
@@ -248,10 +255,10 @@ def make_trainer(
     "Lightning's trainer: any device, one checkpoint an epoch, one log line an epoch."
     import logging
     for name in ('pytorch_lightning', 'lightning.pytorch'): logging.getLogger(name).setLevel(logging.WARNING)
-    bar = [OneBar(refresh_rate=5)] if progress else []
+    bar = [RunBar()] if progress else []
     keep = pl.callbacks.ModelCheckpoint(out, filename='last', save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     return pl.Trainer(max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=[EpochLog(out/'log.csv'), keep, *bar],
-                      logger=False, enable_progress_bar=progress, enable_model_summary=False, num_sanity_val_steps=0, accelerator='auto')
+                      logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, accelerator='auto')
 
 # %% ../nbs/13_training.ipynb #8c602563
 def save_weights(
@@ -284,7 +291,7 @@ def record_crystals(
     pd.DataFrame(dict(id=data.crystals.frame['id'], key=data.key, fold=data.fold, target=data.target)).to_parquet(out/'crystals.parquet', index=False)
     data.rejected.to_csv(out/'rejected.csv', index=False)
 
-# %% ../nbs/13_training.ipynb #3d8e7402
+# %% ../nbs/13_training.ipynb #3966db1b
 @torch.no_grad()
 def predict(
     network: nn.Module, # in evaluation mode
@@ -293,7 +300,6 @@ def predict(
     progress: bool=False, # show a bar
 ) -> dict: # numpy arrays: the head's answers by name, and 'features' (N, C)
     "What a network says about every pattern of a dataset, and the features it says it by."
-    from tqdm.auto import tqdm
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network, parts = network.to(device).eval(), []
     for x, _ in tqdm(pattern_loader(dataset, batch_size), disable=not progress, desc='predict', leave=False):
