@@ -6,17 +6,18 @@
 __all__ = ['RENDERINGS', 'HeldOut', 'held_out', 'predictions', 'measure', 'neighbour_table', 'example_patterns',
            'symmetry_sections', 'property_sections', 'key_figures', 'report_run', 'device_name', 'map_of_run']
 
-# %% ../nbs/26_runs.ipynb #714f5e71
+# %% ../nbs/26_runs.ipynb #7576284c
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import XrdInputError, provenance, style
 from .crystals import CrystalTable
-from .datasets import PROPERTY_UNITS
+from .datasets import PROPERTY_UNITS, PatternDataset
 from .embeddings import compare_features, latent_map, map_html, pca_features, plot_map
 from .evaluation import plot_accuracy_by_class, plot_confusion, plot_parity, readable_symmetry, regression_table, symmetry_table
-from .profiles import GRID, IDEAL, render
+from .profiles import GRID, IDEAL, LINE_RANGE, render
+from .reflections import powder_reflections
 from .report import Section, plot_pattern_with_sticks, write_report
 from .symmetry import CRYSTAL_SYSTEMS, SG_TO_CS, space_group_symbol
 from .training import PreparedData, RunSettings, load_run, plot_learning_curve, predict, prepare
@@ -191,7 +192,7 @@ def device_name() -> str: # as a person would call it
     import torch
     return torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
 
-# %% ../nbs/26_runs.ipynb #91134166
+# %% ../nbs/26_runs.ipynb #df65e1c4
 def map_of_run(
     run: str|Path, # a finished run's folder
     crystals: CrystalTable, # N crystals, learned from or not
@@ -200,15 +201,16 @@ def map_of_run(
     colour: str='crystal_system', # or a column of the crystals' frame
     progress: bool=False, # show a bar
 ) -> pd.DataFrame: # crystals that could not be drawn: id, reason
-    "An interactive map of crystals by the network's last features."
-    network, settings, _ = load_run(run)
-    data, out = prepare(crystals, settings.task, settings.split), Path(out)
-    features = predict(network, data.dataset(np.ones(len(data.target), bool), 'ideal'), progress=progress)['features']
-    points, frame = latent_map(features, method), data.crystals.frame
+    "An interactive map of crystals, with or without known answers, by the network's last features."
+    network, out = load_run(run)[0], Path(out)
+    reflections = powder_reflections(crystals, two_theta=LINE_RANGE)
+    lined = np.diff(reflections.offset) > 0
+    features = predict(network, PatternDataset(reflections[lined], np.zeros(lined.sum()), 'ideal'), progress=progress)['features']
+    points, frame = latent_map(features, method), crystals.frame[lined].reset_index(drop=True)
     system = SG_TO_CS[frame['space_group'].fillna(0).astype(int)]
     frame = frame.assign(crystal_system=[CRYSTAL_SYSTEMS[s] if s >= 0 else 'unknown' for s in system])
     out.parent.mkdir(parents=True, exist_ok=True)
     map_html(points, frame, colour, out)
     style(width=7, height=5.5)
     plot_map(points, system).figure.savefig(out.with_suffix('.png'))
-    return data.rejected
+    return reflections.rejected

@@ -245,7 +245,7 @@ class RunBar(pl.Callback):
         shown = {k.removeprefix('valid_'): f'{float(v):.3f}' for k, v in trainer.callback_metrics.items()}
         self.bar.set_postfix(epoch=trainer.current_epoch + 1, **shown)
 
-# %% ../nbs/13_training.ipynb #b762c88c
+# %% ../nbs/13_training.ipynb #0008d783
 def make_trainer(
     out: Path, # the run's folder
     settings: RunSettings, # of the run
@@ -258,7 +258,7 @@ def make_trainer(
     bar = [RunBar()] if progress else []
     keep = pl.callbacks.ModelCheckpoint(out, filename='last', save_top_k=1, enable_version_counter=False, save_on_train_epoch_end=True)
     return pl.Trainer(max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=[EpochLog(out/'log.csv'), keep, *bar],
-                      logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, accelerator='auto')
+                      logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, accelerator='auto', devices=1)
 
 # %% ../nbs/13_training.ipynb #8c602563
 def save_weights(
