@@ -46,6 +46,7 @@ def test_help_has_an_example(command):
     (('simulate', 'bundled', '--radiation', 'CuX'), 'unknown radiation'),
     (('train', '--crystals', 'missing.parquet', '--out', 'run'), 'missing.parquet'),
     (('train', '--out', 'run', '--task', 'colour'), 'unknown task'),
+    (('train', '--out', 'run', '--task', 'band_gap'), 'band_gap'), # which the bundled crystals do not know
     (('train', '--out', 'run', '--model', 'oracle'), 'unknown model'),
     (('train', '--out', 'run', '--split', 'lucky'), 'unknown split'),
     (('train', '--out', 'run', '--epochs', '0'), 'epoch'),

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['RunSettings', 'symmetry_loss', 'Learner', 'correct', 'crystals_hash', 'PreparedData', 'prepare', 'EpochLog',
-           'open_run', 'read_config', 'train', 'RunBar', 'make_trainer', 'save_weights', 'load_run', 'record_crystals',
-           'predict', 'plot_learning_curve']
+           'find_checkpoint', 'read_config', 'train', 'RunBar', 'make_trainer', 'save_weights', 'load_run',
+           'record_crystals', 'predict', 'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #f76d53a9
 import hashlib, json, time, warnings
@@ -169,22 +169,18 @@ class EpochLog(pl.Callback):
         old = pd.read_csv(self.path).query('epoch < @row["epoch"]') if self.path.exists() else None # an epoch begun again replaces its row
         pd.concat([old, pd.DataFrame([row])]).to_csv(self.path, index=False)
 
-# %% ../nbs/13_training.ipynb #94741899
-def open_run(
+# %% ../nbs/13_training.ipynb #11aa6e8c
+def find_checkpoint(
     out: Path, # the run's folder
-    settings: RunSettings, # of the run
-    fingerprint: str, # `crystals_hash`
-    source: str, # where the crystals came from
-) -> Path|None: # checkpoint to go on from; None for a new run
-    "Start a run's folder, or find where it stopped; refuse one that belongs to other settings or crystals."
-    wanted, config = dict(settings=asdict(settings), crystals_hash=fingerprint), out/'config.json'
-    if not config.exists():
+    wanted: dict, # settings and crystals_hash
+) -> Path|None: # checkpoint to go on from; None where there is none
+    "Find where a run stopped; refuse a folder that belongs to other settings or crystals, or to something else."
+    if not (out/'config.json').exists():
         if out.exists() and (not out.is_dir() or any(out.iterdir())): raise XrdInputError('exists and is not a run; choose another folder', out)
-        write_json(config, dict(**wanted, crystals=source, created=provenance(settings.seed)))
         return None
     found = read_config(out)
     differs = [k for k, v in wanted['settings'].items() if found['settings'].get(k) != v]
-    if found['crystals_hash'] != fingerprint: differs.append('crystals')
+    if found['crystals_hash'] != wanted['crystals_hash']: differs.append('crystals')
     if differs: raise XrdInputError(f'is a run with other {", ".join(differs)}; give the same ones to resume it, or another folder', out)
     return out/'last.ckpt' if (out/'last.ckpt').exists() else None
 
@@ -200,7 +196,7 @@ def read_config(
     if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
 
-# %% ../nbs/13_training.ipynb #d6589aea
+# %% ../nbs/13_training.ipynb #0b775c28
 def train(
     crystals: CrystalTable, # to learn from, the folds are made here
     out: str|Path, # the run's folder; an interrupted run in it is resumed
@@ -212,12 +208,14 @@ def train(
 ) -> Path: # the run's folder
     "Train a network, or go on training it."
     settings, out = settings.check(), Path(out)
-    checkpoint = open_run(out, settings, crystals_hash(crystals), source)
+    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals))
+    checkpoint = find_checkpoint(out, wanted)
     if (out/'model.safetensors').exists(): return out
     pl.seed_everything(settings.seed, verbose=False)
     data = prepare(crystals, settings.task, settings.split)
     for fold in FOLDS:
         if (data.fold == fold).sum() < 2: raise XrdInputError(f'{len(data.fold)} usable crystals leave fewer than 2 in the {fold} fold; give more crystals')
+    if checkpoint is None: write_json(out/'config.json', dict(**wanted, crystals=source, created=provenance(settings.seed)))
     record_crystals(data, out)
     loaders = (pattern_loader(data.dataset(data.fold == 'train', 'random', settings.seed), settings.batch_size, shuffle=True, workers=workers),
                pattern_loader(data.dataset(data.fold == 'valid', 'ideal'), settings.batch_size, workers=workers))
