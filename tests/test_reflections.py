@@ -35,6 +35,15 @@ def test_form_factor():
         assert abs(form_factor(number, 0.) - number) < 0.06
 
 
+def test_dispersion_file_current():
+    from xrd_nb.core import data_file
+    from xrd_nb.reflections import collect_dispersion
+    import numpy as np, pandas as pd
+    shipped, made = pd.read_csv(data_file('dispersion.csv')), collect_dispersion()
+    assert (shipped[['radiation', 'number']] == made[['radiation', 'number']]).all(axis=None)
+    assert np.abs(shipped[['f1', 'f2']] - made[['f1', 'f2']]).max(axis=None) < 2e-5
+
+
 def test_structure_factors_gemmi():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
@@ -74,6 +83,42 @@ def test_kernel_against_direct_sum():
         total = np.array([power[np.abs(angle - x) < 1e-5].sum() for x in lines.two_theta])
         assert np.abs(100*total/total.max() - lines.intensity).max() < (1e-10 if exact else 1e-6)
         assert len(lines.two_theta) > 80 and (lines.multiplicity == 2).all() # triclinic: nothing but Friedel pairs
+
+
+def test_anomalous_against_full_sphere():
+    from dataclasses import replace
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.reflections import d_spacing, dispersion, lorentz_polarisation, powder_reflections, structure_factors, wavelength_of
+    import numpy as np
+    polar = Structure(Lattice.from_parameters(4.1, 5.3, 6.9, 75, 80, 62), ['O', 'Fe', 'Co', 'Pb'], [[.1, .2, .3], [.7, .15, .9], [.4, .6, .55], [0, 0, 0]])
+    table = CrystalTable.from_pymatgen([polar])
+    table.b_iso[:] = [0.8, 0.3, 0.3, 1.1]
+    g = np.arange(-16, 17)
+    sphere = np.stack(np.meshgrid(g, g, g, indexing='ij'), -1).reshape(-1, 3)
+    for radiation in ('CuKa1', 1.2345):
+        lines = powder_reflections(table, radiation, (10, 80), anomalous=True, exact=True)
+        d = d_spacing(table.lattice[0], sphere[sphere.any(1)])
+        seen = (d > lines.wavelength/2/np.sin(np.radians(40))) & (d < lines.wavelength/2/np.sin(np.radians(5)))
+        hkl, angle = sphere[sphere.any(1)][seen], np.degrees(2*np.arcsin(lines.wavelength/2/d[seen]))
+        amplitude = structure_factors(table, hkl, dispersions=dispersion(table.number, lines.wavelength))
+        friedel = structure_factors(table, -hkl, dispersions=dispersion(table.number, lines.wavelength))
+        assert np.abs(np.abs(amplitude)/np.abs(friedel) - 1).max() > 0.1 # the pair differs
+        power = np.abs(amplitude)**2*lorentz_polarisation(angle)
+        total = np.array([power[np.abs(angle - x) < 1e-5].sum() for x in lines.two_theta])
+        assert np.abs(100*total/total.max() - lines.intensity).max() < 1e-10
+    off, on = (powder_reflections(table, 'AgKa1', (5, 30), anomalous=x) for x in (False, True))
+    assert 0.1 < np.abs(off.lines().set_index(['h', 'k', 'l']).intensity - on.lines().set_index(['h', 'k', 'l']).intensity).max() < 10
+
+
+def test_anomalous_limit():
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    hydrogen = CrystalTable.from_pymatgen([Structure(Lattice.cubic(4.3), ['H']*2, [[0, 0, 0], [.1, .2, .3]])])
+    off, on = (powder_reflections(hydrogen, anomalous=x) for x in (False, True))
+    assert (off.intensity == on.intensity).all() and (off.two_theta == on.two_theta).all()
 
 
 def test_invariances():
@@ -128,8 +173,32 @@ def test_bad_crystals():
     assert lines.rejected.id.tolist() == ['nan', 'flat', 'small'] and np.diff(lines.offset).tolist()[1:] == [0, 0, 0]
     assert 'not a number' in lines.rejected.reason[1] and 'volume' in lines.rejected.reason[2] and 'no reflection' in lines.rejected.reason[3]
     with pytest.raises(XrdInputError, match='too many reflections'): powder_reflections(table[:1], radiation=0.011, two_theta=(5, 170))
+    with pytest.raises(XrdInputError, match='outside 0.01 to 10'): powder_reflections(table[:1], radiation=0.001)
+    lefthanded, nobody, unknown = (CrystalTable.from_pymatgen([iron, iron], ids=['good', 'odd']) for _ in range(3))
+    unknown.number[-1] = 101
+    nobody = CrystalTable(nobody.lattice, np.array([0, 2, 2]), *(x[:2] for x in (nobody.frac, nobody.number, nobody.occupancy, nobody.b_iso)), nobody.frame, nobody.rejected)
+    for odd, reason in ((unknown, 'no form factor'), (nobody, 'no atom')): # one bad crystal stops none of the others
+        told = powder_reflections(odd)
+        assert told.rejected.id.tolist() == ['odd'] and reason in told.rejected.reason[1] and np.diff(told.offset)[0] > 0
+        with pytest.raises(XrdInputError, match=f'odd: .*{reason}'): powder_reflections(odd[1:])
+    unknown.number[-1] = 94 # plutonium has a form factor, but neither f′ nor f″
+    assert not len(powder_reflections(unknown).rejected) and powder_reflections(unknown, anomalous=True).rejected.id.tolist() == ['odd']
+    lefthanded.lattice[1] = [[0, 3, 0], [2, 0, 0], [0, 0, 4]] # a mirror image has the same powder pattern
+    mirrored = CrystalTable.from_pymatgen([Structure([[2, 0, 0], [0, 3, 0], [0, 0, 4]], ['Fe', 'Fe'], lefthanded.frac[2:][:, [1, 0, 2]])])
+    assert np.linalg.det(lefthanded.lattice[1]) < 0
+    assert np.allclose(powder_reflections(lefthanded).lines(1)[['two_theta', 'intensity']], powder_reflections(mirrored).lines()[['two_theta', 'intensity']], atol=1e-9)
     for wrong in (dict(radiation='CuK'), dict(radiation=-1), dict(two_theta=(90, 5)), dict(form_factors='mine')):
         with pytest.raises(XrdInputError): powder_reflections(table[:1], **wrong)
+
+
+def test_q_and_d():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.reflections import d_spacing, powder_reflections
+    import numpy as np
+    table = bundled_crystals()[7:8]
+    lines = powder_reflections(table)
+    assert np.allclose(lines.d, d_spacing(table.lattice[0], lines.hkl), rtol=1e-6)
+    assert np.allclose(lines.q, 4*np.pi*np.sin(np.radians(lines.two_theta/2))/lines.wavelength, rtol=1e-12)
 
 
 def test_members():

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['KNOWN_CONDITIONS', 'expand', 'half_sphere', 'chunk_torch', 'powder_reflections_torch', 'conditions', 'peaks',
-           'pseudo_voigt', 'render_torch']
+           'pseudo_voigt', 'render_torch', 'reflections_near', 'line_powers', 'pattern_of', 'tensors_of', 'blurred']
 
-# %% ../nbs/05_torch.ipynb #3d7e8b4c
+# %% ../nbs/05_torch.ipynb #1b1020f0
 import math
 from dataclasses import fields
 import numpy as np
@@ -15,8 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from .core import XrdInputError
 from .crystals import CrystalTable, ragged_rows
 from .profiles import GRID, SCHERRER_K, Grid, Instrument, Sample, kalpha2_ratio, pseudo_voigt_shape
-from .reflections import (_assemble, _unusable, Reflections, form_factor_coefficients, powder_reflections,
-                                wavelength_of)
+from .reflections import Reflections, form_factor_coefficients, form_factor_rows, powder_reflections, wavelength_of, _assemble, _unusable
 
 # %% ../nbs/05_torch.ipynb #25bba3a6
 def expand(
@@ -52,14 +51,13 @@ def half_sphere(
     keep = g2 >= g_min**2
     return crystal[column][keep], torch.stack([h[column], k[column], l], 1)[keep], g2[keep]
 
-# %% ../nbs/05_torch.ipynb #93c8f890
+# %% ../nbs/05_torch.ipynb #ab162469
 def _scattering(coefficients, b_iso, s2):
     "Form factor times exp(−Bs²), shape of s2, from coefficients (..., 11) that broadcast with it."
     a, b, (c, alpha, beta) = coefficients[..., :4], coefficients[..., 4:8], coefficients[..., 8:].unbind(-1)
     gaussians = sum(a[..., i]*torch.exp(-b[..., i]*s2) for i in range(4))
     return (c + (alpha + beta*s2)*gaussians)*torch.exp(-b_iso*s2)
 
-# %% ../nbs/05_torch.ipynb #d6bc30bb
 def _tile_powers(hkl, s2, frac, occupancy, group, coefficients, b_iso, dtype):
     "|F|² (T, 64) of tiles: hkl (T, 64, 3), s2 (T, 64), P atoms and G kinds of atoms a tile; group (T, P) tells an atom's kind."
     phase = hkl.double() @ frac.mT # (T, 64, P), turns
@@ -176,14 +174,13 @@ def chunk_torch(lattice, offset, frac, occupancy, kind, b_iso, wavelength, g_min
               hkl[inside].to(torch.int8), (power*scale[crystal])[inside])
     return tuple(x.cpu().numpy() for x in result)
 
-# %% ../nbs/05_torch.ipynb #b20e91a5
+# %% ../nbs/05_torch.ipynb #fcceae61
 def _portions(expected, device):
     "Slices of crystals with about equal numbers of reflections, as many as fit the device."
     share = np.cumsum(expected)//(8*_block_size(device)//_TILE)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(share)) + 1, [len(expected)]])
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]
 
-# %% ../nbs/05_torch.ipynb #32ee1b5d
 def powder_reflections_torch(
     crystals: CrystalTable, # N crystals
     radiation: str|float='CuKa1', # a name in `RADIATIONS`, or Å
@@ -199,7 +196,7 @@ def powder_reflections_torch(
     if not 0 <= low < high < 180: raise XrdInputError(f'the 2θ range {low:g} to {high:g} is not within 0 to 180 degrees')
     g_min, g_max = (2*math.sin(math.radians(x)/2)/wavelength for x in (low, high))
     expected = 2/3*math.pi*g_max**3*np.abs(np.linalg.det(crystals.lattice)) # reciprocal points in half a sphere
-    rejected = _unusable(crystals, expected)
+    rejected = _unusable(crystals, expected, form_factor_rows(form_factors).index)
     usable = np.setdiff1d(np.arange(len(crystals)), rejected.index)
     if not len(usable): raise XrdInputError('no crystal to simulate' + ''.join(f': {i}: {r}' for i, r in rejected.to_numpy()[:1]))
     rows, offset = ragged_rows(crystals.site_offset, usable)
@@ -209,9 +206,10 @@ def powder_reflections_torch(
     lattice = crystals.lattice[usable].astype(float)
     parts = [chunk_torch(lattice[s], offset[s.start:s.stop+1], *sites[:2], kind, sites[2], wavelength, g_min, g_max, coefficients,
                          cutoff, members, device, dtype) for s in _portions(expected[usable], device)]
-    return _assemble(parts, usable, crystals, rejected, wavelength, (low, high), members)
+    columns = [np.concatenate(x) for x in zip(*parts)]
+    return _assemble(columns, usable, crystals, rejected, wavelength, (low, high), members)
 
-# %% ../nbs/05_torch.ipynb #73cca80e
+# %% ../nbs/05_torch.ipynb #3fbf9f02
 KNOWN_CONDITIONS = ('U', 'V', 'W', 'X', 'Y', 'zero', 'kalpha2', 'size', 'strain', 'scale') # what this module can simulate
 
 def _neutral(value, default):
@@ -231,7 +229,8 @@ def conditions(
             value = getattr(holder, f.name)
             if f.name in KNOWN_CONDITIONS:
                 found[f.name] = x = torch.as_tensor(value, device=device).double()
-                if x.shape not in ((), (n,)): raise XrdInputError(f'{f.name} has shape {tuple(x.shape)}; give one number' + (f', or one for each of {n} patterns' if n else ''))
+                if x.shape in ((), (n,)): continue
+                raise XrdInputError(f'{f.name} has shape {tuple(x.shape)}; give one number' + (f', or {n}, one a pattern' if n else ''))
             elif not _neutral(value, f.default):
                 raise XrdInputError(f'{f.name} can not be simulated by torch yet; leave it at {f.default}, or use profiles.render')
     if not all((found[x].detach() > 0).all() for x in ('size', 'scale')): raise XrdInputError('crystallite size and scale must be above 0')
@@ -277,7 +276,7 @@ def pseudo_voigt(
     u2 = (x/width)**2
     return (eta*2/math.pi/(1 + 4*u2) + (1 - eta)*math.sqrt(_LN16/math.pi)*torch.exp(-_LN16*u2))/width
 
-# %% ../nbs/05_torch.ipynb #f74867b0
+# %% ../nbs/05_torch.ipynb #b9a38192
 _TAIL = 1e-5 # tails are followed down to this share of the strongest peak's height
 
 def _followed(pattern, area, width, eta, step, n):
@@ -287,7 +286,6 @@ def _followed(pattern, area, width, eta, step, n):
     reach = torch.maximum(0.5*width*(2/math.pi*height*eta/floor).sqrt(), torch.clamp(2.4*width, min=3*step))
     return reach.where(height > floor, 0)
 
-# %% ../nbs/05_torch.ipynb #7576ea2d
 def _draw(out, pattern, position, area, width, eta, reach, grid, window, pixel):
     "Add peaks (P,) to the patterns in out, (N·grid.n,), each over `window` points."
     device, n = out.device, min(window, grid.n)
@@ -329,3 +327,99 @@ def render_torch(
                 _draw(out, pattern[p], position[p], *(x[p].float() for x in (area, width, eta, reach)), grid, size, grid.step*narrow)
         out = out.view(n, grid.n)
         return out/out.amax(1, keepdim=True).clamp(min=1e-30) if normalise else out
+
+# %% ../nbs/05_torch.ipynb #f1306fde
+def reflections_near(
+    lattice: torch.Tensor, # rows a, b, c, Å, (3, 3)
+    wavelength: float, # Å
+    grid: Grid=GRID, # where the pattern will be drawn
+    margin: float=5., # how far outside the grid reflections still count, degrees
+) -> torch.Tensor: # hkl, int64, (M, 3)
+    "Half of each Friedel pair of the reflections on a grid and a little beyond."
+    low, high = max(grid.start - margin, 0.5), min(grid.start + grid.step*grid.n + margin, 175)
+    g_min, g_max = (2*math.sin(math.radians(x)/2)/wavelength for x in (low, high))
+    return half_sphere(lattice.detach().double()[None], g_min, g_max)[1]
+
+def line_powers(
+    lattice: torch.Tensor, # rows a, b, c, Å, (3, 3)
+    frac: torch.Tensor, # fractional coordinates, (S, 3)
+    number: list, # atomic numbers, (S,)
+    occupancy: torch.Tensor, # (S,)
+    b_iso: torch.Tensor, # Å², (S,)
+    hkl: torch.Tensor, # (M, 3)
+    wavelength: float, # Å
+    form_factors: str='it92', # 'it92' or 'pymatgen'
+) -> tuple[torch.Tensor, torch.Tensor]: # sin θ and intensity of each Friedel pair, (M,) each
+    "Intensities that pass gradients (International Tables B 1.2, C 6.2)."
+    present, kind = np.unique(np.asarray(number), return_inverse=True)
+    coefficients = torch.as_tensor(form_factor_coefficients(present, form_factors)[kind], device=lattice.device)
+    s2 = ((hkl.to(lattice) @ torch.linalg.inv(lattice).T)**2).sum(1)/4 # 1/(4d²)
+    phase = 2*math.pi*hkl.to(frac) @ frac.T # (M, S)
+    weight = occupancy*_scattering(coefficients, b_iso, s2[:, None])
+    sine = wavelength*s2.sqrt()
+    x = (sine**2).clamp(max=0.998) # a cell that shrinks may push a reflection over the end of the axis
+    power = (weight*phase.cos()).sum(1)**2 + (weight*phase.sin()).sum(1)**2
+    return sine, 2*(1 + (1 - 2*x)**2)/(x*(1 - x).sqrt())*power # 2: the Friedel partner
+
+# %% ../nbs/05_torch.ipynb #766abd6f
+def _sum_of_peaks(axis, position, area, width, eta, pixel):
+    "Sum (L,) of peaks (P,) on axis (L,), a few at a time."
+    def some(position, area, width, eta): return area @ pseudo_voigt(axis - position[:, None], width[:, None], eta[:, None], pixel)
+    total, size = torch.zeros_like(axis), max(1, 2**18//len(axis))
+    for part in zip(*(x.split(size) for x in (position, area, width, eta))):
+        total = total + (some(*part) if len(position) <= size else checkpoint(some, *part, use_reentrant=False))
+    return total
+
+# %% ../nbs/05_torch.ipynb #a99185b0
+def pattern_of(
+    lattice: torch.Tensor, # rows a, b, c, Å, float64, (3, 3)
+    frac: torch.Tensor, # fractional coordinates, (S, 3)
+    number: list, # atomic numbers, (S,)
+    occupancy: torch.Tensor|None=None, # (S,); full unless given
+    b_iso: torch.Tensor|None=None, # Å², (S,); 0 unless given
+    instrument: Instrument=Instrument(), # its values may be tensors with a gradient
+    sample: Sample=Sample(), # its values may be tensors with a gradient
+    hkl: torch.Tensor|None=None, # reflections, (M, 3); those near the grid unless given
+    radiation: str|float='CuKa1', # a name in `RADIATIONS`, or Å
+    grid: Grid=GRID, # where to draw, L points
+    normalise: bool=True, # scale to a maximum of 1; otherwise electrons² × degrees
+    form_factors: str='it92', # 'it92' or 'pymatgen'
+) -> torch.Tensor: # float64, (L,)
+    "The powder pattern of one crystal, differentiable with respect to every tensor given."
+    lattice, frac, wavelength, device = lattice.double(), frac.double(), wavelength_of(radiation), lattice.device
+    if not len(frac) == len(number): raise XrdInputError(f'{len(frac)} coordinates for {len(number)} atomic numbers')
+    if not float(torch.linalg.det(lattice.detach()).abs()) > 0.1: raise XrdInputError('the cell has no volume')
+    occupancy = torch.ones(len(frac), device=device).double() if occupancy is None else occupancy
+    b_iso = torch.zeros(len(frac), device=device).double() if b_iso is None else b_iso
+    hkl = reflections_near(lattice, wavelength, grid) if hkl is None else hkl
+    sine, power = line_powers(lattice, frac, number, occupancy, b_iso, hkl, wavelength, form_factors)
+    position, area, *parts = peaks(sine, power, conditions(instrument, sample, device=device), wavelength)
+    width, eta = pseudo_voigt_shape.py_func(*parts)
+    axis, narrow, y = torch.as_tensor(grid.two_theta, device=device), width.detach() < 2*grid.step, 0.
+    for those, pixel in ((~narrow, 0.), (narrow, grid.step)):
+        y = y + _sum_of_peaks(axis, position[those], area[those], width[those], eta[those], pixel)
+    return y/y.max() if normalise else y
+
+# %% ../nbs/05_torch.ipynb #674d733e
+def tensors_of(
+    crystals: CrystalTable, # its first crystal counts
+    device: str|torch.device='cpu', # where to put them
+) -> tuple: # lattice (3, 3), frac (S, 3), number (list), occupancy (S,), b_iso (S,): the first arguments of `pattern_of`
+    "A crystal as tensors."
+    site = slice(*crystals.site_offset[:2])
+    lattice, frac, occupancy, b_iso = (torch.as_tensor(np.array(x, float), device=device) for x in (
+        crystals.lattice[0], crystals.frac[site], crystals.occupancy[site], crystals.b_iso[site]))
+    return lattice, frac, crystals.number[site].tolist(), occupancy, b_iso
+
+# %% ../nbs/05_torch.ipynb #4a8404be
+def blurred(
+    pattern: torch.Tensor, # (L,)
+    width: float, # FWHM of the Gaussian, degrees; 0 changes nothing
+    grid: Grid=GRID, # of the pattern
+) -> torch.Tensor: # (L,)
+    "A pattern as a worse instrument would have seen it."
+    if width == 0: return pattern
+    n = math.ceil(2*width/grid.step)
+    x = grid.step*torch.arange(-n, n + 1, device=pattern.device, dtype=pattern.dtype)
+    kernel = torch.exp(-_LN16*(x/width)**2)
+    return torch.nn.functional.conv1d(pattern[None, None], (kernel/kernel.sum())[None, None], padding=n)[0, 0]
