@@ -14,6 +14,32 @@ def test_voigt():
         assert np.abs(eta*lorentz + (1 - eta)*gauss - exact).max() < 0.015*exact.max()
 
 
+def test_texture():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import Sample, march_dollase, render, textured_intensity
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np, pytest
+    cosine = (np.arange(20000) + 0.5)/20000 # equal areas of a half sphere
+    for r in (0.3, 0.8, 1.0, 2.5): assert abs(np.mean([march_dollase(c*c, r) for c in cosine]) - 1) < 1e-6
+    skewed = bundled_crystals()
+    skewed = skewed[skewed.frame.space_group == 2][:3]
+    full = powder_reflections(skewed, two_theta=(10, 60), members=True)
+    assert (textured_intensity(full, Sample(march=1.0)) == full.intensity).all()
+    got = textured_intensity(full, Sample(march=[0.6, 1.0, 1.7], texture_axis=(1, 1, 0)))
+    for i, r in enumerate((0.6, 1.0, 1.7)):
+        normals = full.member_hkl @ np.linalg.inv(full.lattice[i]).T # members of all lines, in the frame of crystal i
+        a = np.array([1, 1, 0]) @ np.linalg.inv(full.lattice[i]).T
+        angle = np.arccos(np.clip(normals @ a/np.linalg.norm(normals, axis=1)/np.linalg.norm(a), -1, 1))
+        weight = (r**2*np.cos(angle)**2 + np.sin(angle)**2/r)**-1.5
+        total, weighted = (np.add.reduceat(p, full.member_offset[:-1]) for p in (full.member_intensity, weight*full.member_intensity))
+        mine = slice(full.offset[i], full.offset[i+1])
+        assert np.allclose(got[mine], (weighted/total*full.intensity)[mine], rtol=1e-6)
+    assert np.abs(got/full.intensity - 1).max() > 0.3
+    with pytest.raises(XrdInputError, match='members'): render(powder_reflections(skewed), sample=Sample(march=0.8))
+    with pytest.raises(XrdInputError, match='texture_axis'): render(full, sample=Sample(march=0.8, texture_axis=(0, 0, 0)))
+
+
 def test_intensity_is_conserved():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import Grid, Instrument, Sample, render
@@ -68,6 +94,138 @@ def test_kalpha_doublet():
     assert np.abs(render(powder_reflections(silicon, radiation=1.2), Instrument(kalpha2=0.5)) - render(powder_reflections(silicon, radiation=1.2), Instrument(kalpha2=0))).max() == 0
 
 
+def test_kbeta_line():
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.profiles import Grid, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
+    first_line, axis = powder_reflections(cubic, two_theta=(28, 29)), Grid(start=20, step=0.01, n=1500)
+    filtered = render(first_line, Instrument(U=0, V=0, W=0.01, X=0, kalpha2=0.5, kbeta=0.02), grid=axis, normalise=False)[0]
+    beta = powder_reflections(cubic, radiation='CuKb', two_theta=(24, 27)).two_theta[0]
+    near_beta = np.abs(axis.two_theta - beta) < 0.5
+    assert abs(axis.two_theta[near_beta][filtered[near_beta].argmax()] - beta) < 0.006
+    assert abs(filtered[near_beta].sum()*axis.step/(100*0.02/1.52) - 1) < 1e-3 and abs(filtered.sum()*axis.step/100 - 1) < 1e-3
+
+
+def test_displacement():
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.profiles import Grid, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
+    def centre(reflections, **change):
+        axis = Grid(start=reflections.two_theta[0] - 2, step=0.002, n=2000)
+        y = render(reflections, Instrument(U=0, V=0, W=0.01, X=0, kalpha2=0, **change), grid=axis)[0].astype(float)
+        return (y*axis.two_theta).sum()/y.sum()
+    for low, high in ((28, 29), (87, 89)):
+        single_line = powder_reflections(cubic, two_theta=(low, high))
+        angle = single_line.two_theta[0]
+        assert abs(centre(single_line) - angle) < 1e-4
+        for s, R in ((0.1, 200), (-0.15, 150)):
+            assert abs(centre(single_line, displacement=s, radius=R) - angle + np.degrees(2*s/R*np.cos(np.radians(angle/2)))) < 1e-4
+
+
+def test_axial_divergence():
+    from dataclasses import replace
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.profiles import Grid, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
+    template = powder_reflections(cubic, two_theta=(28, 29))
+    def moments(angle, axial):
+        axis = Grid(start=angle - 3, step=0.002, n=3000)
+        y = render(replace(template, two_theta=np.array([angle])), Instrument(U=0, V=0, W=0.0064, X=0, kalpha2=0, axial=axial), grid=axis,
+                   normalise=False)[0].astype(float)
+        centre = (y*axis.two_theta).sum()/y.sum()
+        return y.sum()*axis.step, centre, (y*(axis.two_theta - centre)**3).sum()/y.sum()
+    for angle in (10., 25., 60., 90.):
+        (area, centre, skew), (plain_area, plain_centre, plain_skew) = moments(angle, 0.05), moments(angle, 0.)
+        assert abs(area/plain_area - 1) < 1e-4
+        assert abs(centre - plain_centre + np.degrees(0.05**2/6)/np.tan(np.radians(angle))) < 2e-4
+        assert skew < -1e-5 if angle < 12 else skew < plain_skew + 1e-7
+    lean = render(replace(template, two_theta=np.array([10.])), Instrument(axial=0.08, kalpha2=0), grid=Grid(start=8, step=0.002, n=1500))[0]
+    lean = lean[:lean.argmax()]
+    assert (np.maximum.accumulate(lean) - lean).max() < 0.01 # the copies blend into one flank
+
+
+def test_intensity_factors():
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable
+    from xrd_nb.profiles import Instrument, Sample, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
+    def area(reflections, sample=Sample(), **change):
+        return render(reflections, Instrument(U=0, V=0, W=0.01, X=0, kalpha2=0, **change), sample, normalise=False)[0].astype(float).sum()
+    for low, high in ((28, 29), (47, 48), (87, 89)):
+        single_line = powder_reflections(cubic, two_theta=(low, high))
+        theta = np.radians(single_line.two_theta[0])/2
+        plain_area = area(single_line)
+        assert np.isclose(area(single_line, Sample(b_overall=1.7))/plain_area, np.exp(-2*1.7*(np.sin(theta)/1.540593)**2), rtol=1e-4)
+        assert np.isclose(area(single_line, variable_slits=True)/plain_area, np.sin(theta), rtol=1e-4)
+        polarised = np.cos(np.radians(26.6))**2*np.cos(2*theta)**2
+        assert np.isclose(area(single_line, monochromator=26.6)/plain_area, (1 + polarised)/(1 + np.cos(2*theta)**2), rtol=1e-4)
+
+
+def test_counting_noise():
+    from dataclasses import replace
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import Grid, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    repeated, axis = powder_reflections(bundled_crystals()[[0]*3000]), Grid(start=20, step=0.1, n=600)
+    repeated = replace(repeated, intensity=np.full(len(repeated.two_theta), 100.)) # so that no line is too weak to be drawn
+    broad = Instrument(U=0, V=0, W=2.25, X=0)
+    for level in (30, 3000):
+        smooth = render(repeated[:1], broad, grid=axis, normalise=False)[0].astype(float)
+        noisy = render(repeated, replace(broad, counts=level), grid=axis, seed=5, normalise=False).astype(float)
+        expected, counted = smooth*level/smooth.max(), noisy*level/smooth.max()
+        assert np.abs(counted - np.rint(counted)).max() < 1e-3 # whole photons
+        for low, high in ((0.5, 2), (2, 7), (8.5, 12), (12, 40), (40, 4000)):
+            those = (expected > low) & (expected < high)
+            if those.sum() < 5: continue
+            assert abs(counted[:, those].mean()/expected[those].mean() - 1) < 0.01
+            assert abs((counted[:, those].var(0)/expected[those]).mean() - 1) < 0.05
+    apart = np.corrcoef((noisy - smooth)[:4])
+    assert np.abs(apart - np.eye(4)).max() < 0.2
+    again, other = (render(repeated[:3], Instrument(counts=300), seed=s) for s in (5, 6))
+    assert (again == render(repeated[:3], Instrument(counts=300), seed=5, threads=1)).all() and (again != other).any()
+
+
+def test_background_share():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import IDEAL, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    from dataclasses import replace
+    import numpy as np
+    several = powder_reflections(bundled_crystals()[:6])
+    bare = render(several, *IDEAL, normalise=False)
+    under = [render(several, replace(IDEAL[0], background=0.2), seed=s, normalise=False) - bare for s in (1, 2)]
+    for curve in under:
+        assert np.allclose(curve.mean(1)/bare.max(1), 0.2, rtol=0.02) and (curve > 0).all()
+        assert (np.abs(np.diff(curve, axis=1)).max(1) < 0.05*bare.max(1)).all() # smooth
+    assert np.abs(under[0] - under[1]).max() > 0.02*bare.max()
+
+
+def test_second_crystal():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import IDEAL, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np, pytest
+    host, guest = (powder_reflections(bundled_crystals()[which]) for which in (slice(0, 3), slice(3, 6)))
+    shares = np.array([0., 0.1, 0.4])
+    mixed = render(host, *IDEAL, normalise=False, impurity=guest, impurity_share=shares)
+    parts = [render(x, *IDEAL, normalise=False) for x in (host, guest)]
+    assert np.abs(mixed - parts[0] - shares[:, None]*parts[1]).max() < 1e-3*parts[0].max()
+    with pytest.raises(XrdInputError, match='impurity'): render(host, impurity=guest[:2])
+
+
 def test_peak_against_formula():
     from xrd_nb.profiles import Grid, Instrument, pseudo_voigt_shape, render
     from xrd_nb.reflections import powder_reflections
@@ -96,6 +254,16 @@ def test_random_conditions():
     assert (render(lines, *random_conditions(20, 1), threads=1) == first).all()
 
 
+def test_random_mask():
+    from xrd_nb.profiles import GRID, random_mask
+    import numpy as np
+    seen = random_mask(500, 3)
+    assert seen.shape == (500, GRID.n) and seen.dtype == bool and (seen == random_mask(500, 3)).all()
+    assert (seen.mean(1) > 0.3).all() and 0.1 < seen.all(1).mean() < 0.4 # 0.5·0.6·0.8 of them are whole
+    pieces = (np.diff(np.pad(seen, ((0, 0), (1, 1))).astype(int), axis=1) == 1).sum(1)
+    assert set(pieces) == {1, 2} and 0.05 < (pieces == 2).mean() < 0.2
+
+
 def test_bad_conditions():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
@@ -105,3 +273,6 @@ def test_bad_conditions():
     lines = powder_reflections(bundled_crystals()[:3])
     with pytest.raises(XrdInputError, match='size'): render(lines, sample=Sample(size=0))
     with pytest.raises(XrdInputError, match='shape'): render(lines, Instrument(U=np.zeros(2)))
+    with pytest.raises(XrdInputError, match='counts'): render(lines, Instrument(counts=0))
+    with pytest.raises(XrdInputError, match='background'): render(lines, Instrument(background=-0.1))
+    with pytest.raises(XrdInputError, match='zero is not a number'): render(lines, Instrument(zero=np.nan))

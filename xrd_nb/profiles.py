@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['GRID', 'LINE_RANGE', 'SCHERRER_K', 'IDEAL', 'Grid', 'pseudo_voigt_shape', 'Instrument', 'Sample', 'peak_widths',
-           'kalpha2_ratio', 'render', 'random_conditions']
+           'march_dollase', 'textured_intensity', 'kalpha2_ratio', 'render', 'random_conditions', 'random_mask']
 
 # %% ../nbs/03_profiles.ipynb #321da131
 import math
@@ -45,7 +45,7 @@ def pseudo_voigt_shape(
     q = l/width
     return width, 1.36603*q - 0.47719*q**2 + 0.11116*q**3
 
-# %% ../nbs/03_profiles.ipynb #5b5a558a
+# %% ../nbs/03_profiles.ipynb #399c297c
 @dataclass
 class Instrument:
     "A diffractometer. Each value is one number, or one per pattern, (N,)."
@@ -56,16 +56,25 @@ class Instrument:
     Y: np.ndarray|float=0.0 # degrees
     zero: np.ndarray|float=0.0 # zero shift added to every 2θ, degrees
     kalpha2: np.ndarray|float=0.5 # intensity of Kα2 relative to Kα1; 0 behind a Kα1 monochromator
+    kbeta: np.ndarray|float=0.0 # intensity of what the filter leaves of Kβ, relative to Kα1
+    displacement: np.ndarray|float=0.0 # sample surface below the goniometer's axis, mm; lines move to lower angles where it is positive
+    radius: np.ndarray|float=200.0 # of the goniometer, mm
+    axial: np.ndarray|float=0.0 # greatest height of the beam at the detector over the radius; 0.02 to 0.05 behind Soller slits
+    monochromator: np.ndarray|float=0.0 # 2θ of the monochromator crystal, degrees; 26.6 for graphite and Cu Kα, 0 for none
+    variable_slits: np.ndarray|bool=False # slits that open with the angle, so that the lit area stays the same
+    background: np.ndarray|float=0.0 # mean of a random background, as a share of the strongest peak
+    counts: np.ndarray|float=np.inf # photons at the strongest point; infinite: no noise
 
-# %% ../nbs/03_profiles.ipynb #ed4f18a1
 @dataclass
 class Sample:
     "What the powder itself does to its pattern. Each value is one number, or one per pattern, (N,)."
     size: np.ndarray|float=np.inf # crystallite size, Å
     strain: np.ndarray|float=0.0 # microstrain Δd/d
     scale: np.ndarray|float=1.0 # factor on all cell edges, for thermal expansion or a biased calculation
+    b_overall: np.ndarray|float=0.0 # B of all atoms on top of their own, Å²
+    march: np.ndarray|float=1.0 # r of March and Dollase: below 1 plates, above 1 needles, 1 no texture
+    texture_axis: np.ndarray|tuple=(0, 0, 1) # hkl of the planes that lie flat, (3,) or (N, 3)
 
-# %% ../nbs/03_profiles.ipynb #1bea930a
 SCHERRER_K = 0.9 # shape factor of Scherrer's formula
 
 def peak_widths(
@@ -81,154 +90,414 @@ def peak_widths(
     size, strain = np.degrees(SCHERRER_K*wavelength/s.size), np.degrees(4*s.strain)
     return gaussian, (i.X + size)/np.cos(theta) + (i.Y + strain)*np.tan(theta)
 
-# %% ../nbs/03_profiles.ipynb #7f7af9ca
+# %% ../nbs/03_profiles.ipynb #a8cfc606
+# NaN and infinity keep their meaning; only the order of sums and contractions is free.
 _FAST = dict(cache=True, nogil=True, error_model='numpy', fastmath={'contract', 'reassoc', 'nsz', 'arcp'})
 _LN16 = 4*math.log(2) # exponent of a Gaussian with FWHM 1
+_f32 = np.float32
 
 @njit(**_FAST)
-def _add_gaussian(y, x0, step, height, width):
-    "Add height·exp(−4 ln2 (x/width)²) at x = x0 + i·step, from its centre outwards to 2.4 widths."
-    a = _LN16*(step/width)**2
-    centre = min(max(int(round(-x0/step)), 0), len(y) - 1)
-    u = x0/step + centre # offset of the first point, in steps
-    reach = 2.4*width/step
-    for direction in (1, -1):
-        value = height*math.exp(-a*u*u)
-        ratio, change = math.exp(-a*(1 + 2*u*direction)), math.exp(-2*a)
-        i = centre
-        if direction < 0:
-            value *= ratio
-            ratio *= change
-            i -= 1
-        while 0 <= i < len(y) and abs(i + x0/step) < reach:
-            y[i] += value
-            value *= ratio
-            ratio *= change
-            i += direction
+def _decay(t):
+    "exp(−t) for t ≥ 0, within 4e-4 of itself down to exp(−8)."
+    x, one = t*_f32(1/16), _f32(1)
+    e = one + x*(one + x*(_f32(1/2) + x*(_f32(1/6) + x*(_f32(1/24) + x*_f32(1/120)))))
+    e *= e; e *= e; e *= e; e *= e
+    return one/e
 
-# %% ../nbs/03_profiles.ipynb #972b75ae
 @njit(**_FAST)
-def _add_lorentzian(y, x0, step, height, width, reach):
-    "Add height/(1 + 4(x/width)²) at x = x0 + i·step for |x| ≤ reach."
-    first, last = max(0, math.ceil((-reach - x0)/step)), min(len(y) - 1, math.floor((reach - x0)/step))
-    a, u0, h = np.float32(2*step/width), np.float32(2*x0/width), np.float32(height)
-    for i in range(first, last + 1):
-        u = u0 + a*np.float32(i)
-        y[i] += h/(np.float32(1) + u*u)
+def _add_core(y, u, du, gauss, lorentz):
+    "Add gauss·exp(−ln2 u²) + lorentz/(1 + u²) to y; u: the first point's distance from the centre in half widths, in steps of du."
+    for j in range(len(y)):
+        x = u + du*_f32(np.int32(j))
+        y[j] += gauss*_decay(_f32(math.log(2))*x*x) + lorentz/(_f32(1) + x*x)
 
-# %% ../nbs/03_profiles.ipynb #c362afdf
 @njit(**_FAST)
-def _add_integrated(y, x0, step, area, width, eta, reach):
-    "Add a peak's mean over each pixel: for peaks narrower than two steps."
-    first, last = max(0, math.ceil((-reach - x0)/step)), min(len(y) - 1, math.floor((reach - x0)/step))
+def _add_tail(y, u, du, lorentz):
+    "Add lorentz/(1 + u²) to y, as in `_add_core`."
+    for j in range(len(y)):
+        x = u + du*_f32(np.int32(j))
+        y[j] += lorentz/(_f32(1) + x*x)
+
+# %% ../nbs/03_profiles.ipynb #c7120503
+@njit(**_FAST)
+def _add_integrated(y, x, area, width, eta, reach):
+    "Add a peak's mean over each pixel; all lengths in steps."
+    first, last = max(0, math.ceil(x - reach)), min(len(y) - 1, math.floor(x + reach))
     before = 0.
     for i in range(first - 1, last + 1):
-        x = (x0 + (i + 0.5)*step)/width # upper edge of the pixel
-        below = eta*math.atan(2*x)/math.pi + (1 - eta)*0.5*math.erf(x*math.sqrt(_LN16))
-        if i >= first: y[i] += area*(below - before)/step
+        u = (i + 0.5 - x)/width # upper edge of the pixel
+        below = eta*math.atan(2*u)/math.pi + (1 - eta)*0.5*math.erf(u*math.sqrt(_LN16))
+        if i >= first: y[i] += area*(below - before)
         before = below
 
-# %% ../nbs/03_profiles.ipynb #e88d5081
 @njit(**_FAST)
-def _add_peak(y, start, step, position, area, gaussian, lorentzian, floor):
-    "Add one pseudo-Voigt of the given area (intensity × degrees) to y; its tails end where they sink below `floor`."
-    width, eta = pseudo_voigt_shape(gaussian, lorentzian)
-    lorentz_height = 2*area*eta/(math.pi*width)
-    reach = max(0.5*width*math.sqrt(lorentz_height/floor), 2.4*width)
-    x0 = start - position
-    if x0 > reach or x0 + (len(y) - 1)*step < -reach: return
-    if width < 2*step: _add_integrated(y, x0, step, area, width, eta, max(reach, 3*step))
-    else:
-        _add_gaussian(y, x0, step, area*(1 - eta)*math.sqrt(_LN16/math.pi)/width, width)
-        if eta > 0: _add_lorentzian(y, x0, step, lorentz_height, width, reach)
+def _add_peak(y, x, area, width, eta, floor):
+    "Add a pseudo-Voigt centred at x, all lengths in steps; it ends where it sinks below `floor`."
+    gauss, lorentz = area*(1 - eta)*math.sqrt(_LN16/math.pi)/width, 2*area*eta/(math.pi*width)
+    if gauss + lorentz < floor: return
+    near = 2.4*width # beyond, the Gaussian is below 1e-10
+    reach = max(0.5*width*math.sqrt(lorentz/floor), near)
+    if not -reach < x < len(y) - 1 + reach: return
+    if width < 2: return _add_integrated(y, x, area, width, eta, max(reach, 3.))
+    a, d = min(max(math.ceil(x - reach), 0), len(y)), min(math.floor(x + reach) + 1, len(y))
+    b = min(max(math.ceil(x - near), a), d)
+    c = min(b + (int(2*near)//16 + 1)*16, len(y)) # whole blocks of 16
+    du = 2/width
+    _add_core(y[b:c], _f32((b - x)*du), _f32(du), _f32(gauss), _f32(lorentz))
+    if eta > 0:
+        _add_tail(y[a:b], _f32((a - x)*du), _f32(du), _f32(lorentz))
+        if d > c: _add_tail(y[c:d], _f32((c - x)*du), _f32(du), _f32(lorentz))
 
-# %% ../nbs/03_profiles.ipynb #335d9243
+# %% ../nbs/03_profiles.ipynb #18734c18
+_WIDTH_STEP = 2.0 # degrees of 2θ
+
+@njit(**_FAST)
+def _width_table(wavelength, c, last):
+    "FWHM (degrees) and η of the pseudo-Voigt at 0, 2, 4 … degrees, to `last` and one more, (n, 2)."
+    table = np.empty((min(int(last/_WIDTH_STEP) + 2, 90), 2)) # 178° at most
+    X, Y = c.X + math.degrees(SCHERRER_K*wavelength/c.size), c.Y + math.degrees(4*c.strain)
+    for i in range(len(table)):
+        cosine, tangent = math.cos(math.radians(i*_WIDTH_STEP/2)), math.tan(math.radians(i*_WIDTH_STEP/2))
+        gaussian = math.sqrt(max((c.U*tangent + c.V)*tangent + c.W, 1e-8)) # degrees; no peak is narrower than 1e-4
+        table[i, 0], table[i, 1] = pseudo_voigt_shape(gaussian, X/cosine + Y*tangent)
+    return table
+
+@njit(**_FAST)
+def _width_at(table, two_theta):
+    "FWHM in degrees and η at an angle."
+    i = min(int(two_theta/_WIDTH_STEP), len(table) - 2)
+    u = two_theta/_WIDTH_STEP - i
+    return table[i, 0] + u*(table[i+1, 0] - table[i, 0]), table[i, 1] + u*(table[i+1, 1] - table[i, 1])
+
+# %% ../nbs/03_profiles.ipynb #64004fa9
+_HIGHEST = 0.999 # sin θ up to which lines are drawn; beyond, widths and shifts lose their meaning
+
+@njit(**_FAST)
+def _other_angle(theta, sine, ratio):
+    "θ' with sin θ' = ratio·sin θ ≤ 1, radians."
+    s2 = ratio*sine
+    d = s2*math.sqrt(1 - sine*sine) - math.sqrt(1 - s2*s2)*sine
+    if abs(d) > 0.1: return math.asin(s2)
+    return theta + d*(1 + d*d*(1/6 + d*d*(3/40 + d*d*(15/336))))
+
+# %% ../nbs/03_profiles.ipynb #fea357cd
+@njit(**_FAST)
+def _strengths(two_theta, intensity, wavelength, step, c, theta, sine, area):
+    "Fill θ (radians) in the scaled cell, sin θ and intensity of each line; how many are left."
+    n, i, polarised = 0, 0, math.cos(math.radians(c.monochromator))**2
+    while i < len(two_theta):
+        limit, total, angle = two_theta[i] + 0.25*step, 0., 0.
+        while i < len(two_theta) and (two_theta[i] < limit or total == 0):
+            total += intensity[i]
+            angle += intensity[i]*two_theta[i]
+            i += 1
+        if total <= 0: continue
+        angle = math.radians(angle/total)/2
+        s = math.sin(angle)
+        if s/c.scale > _HIGHEST: continue
+        theta[n] = _other_angle(angle, s, 1/c.scale)
+        s /= c.scale
+        cos2 = (1 - 2*s*s)**2
+        factor = (1 + polarised*cos2)/(1 + cos2)
+        if c.b_overall != 0: factor *= math.exp(-2*c.b_overall*(s/wavelength)**2)
+        if c.variable_slits != 0: factor *= s
+        sine[n], area[n] = s, factor*total
+        n += 1
+    return n
+
+# %% ../nbs/03_profiles.ipynb #9122f447
+@njit(**_FAST)
+def march_dollase(
+    cos2, # cos²α of the angle between plane normal and texture axis
+    r, # March's r
+): # -> weight, 1 on average over all directions
+    "How much more often a plane reflects than in a random powder (Dollase 1986, J. Appl. Cryst. 19, 267)."
+    return (r*r*cos2 + (1 - cos2)/r)**-1.5
+
+# %% ../nbs/03_profiles.ipynb #b46665ab
+@njit(**_FAST)
+def _textured(offset, member_offset, hkl, power, metric, march, axis, intensity):
+    "Multiply each line by the mean weight of its members; metric: of the reciprocal lattice, (N, 3, 3)."
+    for n in range(len(march)):
+        if march[n] == 1: continue
+        G, a = metric[n], axis[n]
+        for i in range(offset[n], offset[n+1]):
+            total, weighted = 0., 0.
+            for m in range(member_offset[i], member_offset[i+1]):
+                ha = hh = aa = 0.
+                for j in range(3):
+                    for k in range(3):
+                        ha += hkl[m, j]*G[j, k]*a[k]
+                        hh += hkl[m, j]*G[j, k]*hkl[m, k]
+                        aa += a[j]*G[j, k]*a[k]
+                total += power[m]
+                weighted += power[m]*march_dollase(min(ha*ha/(hh*aa), 1.), march[n])
+            if total > 0: intensity[i] *= weighted/total
+
+def textured_intensity(
+    reflections: Reflections, # lines of N crystals with their members
+    sample: Sample, # its `march` and `texture_axis` count
+) -> np.ndarray: # intensities, (R,)
+    "Intensities of a powder with preferred orientation."
+    n, r = len(reflections), reflections
+    march, axis = np.broadcast_to(np.asarray(sample.march, float), n), np.asarray(sample.texture_axis, float)
+    if (march == 1).all(): return r.intensity
+    if r.member_offset is None:
+        raise XrdInputError('texture needs the members of each line: powder_reflections(..., members=True) keeps them')
+    if axis.shape not in ((3,), (n, 3)) or not axis.any(-1).all():
+        raise XrdInputError(f'texture_axis needs three indices, not all zero, for all or for each of {n} patterns')
+    metric = np.linalg.inv(r.lattice @ r.lattice.transpose(0, 2, 1))
+    intensity = np.array(r.intensity, float)
+    _textured(r.offset, r.member_offset, r.member_hkl, r.member_intensity, metric, march, np.broadcast_to(axis, (n, 3)), intensity)
+    return intensity
+
+# %% ../nbs/03_profiles.ipynb #0fe500d5
+@njit(**_FAST)
+def _add_leaning(y, x, spread, area, width, eta, floor):
+    "Add a peak whose shift runs from 0 to `spread` with the square of the height, by copies less than a width apart."
+    copies = min(1 + int(2.5*abs(spread)/width), 64)
+    for k in range(copies):
+        height = (k + 0.5)/copies
+        _add_peak(y, x + spread*(height*height + 1/(12*copies*copies)), area/copies, width, eta, floor)
+
+@njit(**_FAST)
+def _add_lines(y, start, step, theta, sine, area, share, ratio, c, widths, floor):
+    "Add a peak for each line and `share` of its intensity, at `ratio` times the wavelength that θ belongs to."
+    low, lean = math.degrees(2*c.displacement/c.radius), -math.degrees(0.5*c.axial*c.axial)/step
+    weakest = floor*widths[:, 0].min() # no peak is higher than its area over its width
+    for i in range(len(theta)):
+        if area[i]*share < weakest: continue
+        s = sine[i]*ratio
+        if s > _HIGHEST: continue
+        cosine, two_theta = math.sqrt(1 - s*s), math.degrees(2*_other_angle(theta[i], sine[i], ratio))
+        width, eta = _width_at(widths, two_theta)
+        x = (two_theta + c.zero - low*cosine - start)/step
+        _add_leaning(y, x, lean*(1 - 2*s*s)/(2*s*cosine), area[i]*share/step, width/step, eta, floor)
+
+# %% ../nbs/03_profiles.ipynb #126176db
 def kalpha2_ratio(
     wavelength: float, # Å
-) -> float: # λ(Kα2)/λ(Kα1), or 0 where the wavelength is no anode's Kα1
+    companion: str='Ka2', # or 'Kb'
+) -> float: # its wavelength over that of Kα1, or 0 where the wavelength is no anode's Kα1
     "Where the second line of the doublet stands."
     for anode in ('Cu', 'Co', 'Fe', 'Cr', 'Mo', 'Ag'):
-        if abs(wavelength - RADIATIONS[anode + 'Ka1']) < 1e-4: return RADIATIONS[anode + 'Ka2']/RADIATIONS[anode + 'Ka1']
+        if abs(wavelength - RADIATIONS[anode + 'Ka1']) < 1e-4: return RADIATIONS[anode + companion]/RADIATIONS[anode + 'Ka1']
     return 0.
 
-# %% ../nbs/03_profiles.ipynb #8aed50a8
+# %% ../nbs/03_profiles.ipynb #a5691fc5
 _TAIL = 1e-5 # tails are followed down to this share of the strongest peak's height
 
 @njit(**_FAST)
-def _render_one(y, start, step, two_theta, intensity, wavelength, doublet, c):
-    "Add all lines to y. c: the values of Instrument, then of Sample, in the order of their fields."
-    U, V, W, X, Y, zero, kalpha2, size, strain, scale = c
-    X, Y = X + math.degrees(SCHERRER_K*wavelength/size), Y + math.degrees(4*strain)
-    floor = _TAIL*intensity.max()/(math.sqrt(abs(W)) + X + step)
-    if doublet == 0: kalpha2 = 0.
-    share = 1/(1 + kalpha2)
-    for i in range(len(two_theta)):
-        sin_theta = math.sin(math.radians(two_theta[i])/2)/scale
-        if sin_theta > 0.999: continue
-        cos_theta = math.sqrt(1 - sin_theta*sin_theta)
-        tan_theta = sin_theta/cos_theta
-        gaussian = max(math.sqrt(max((U*tan_theta + V)*tan_theta + W, 0.)), 1e-4) # degrees; no peak is narrower than that
-        lorentzian = X/cos_theta + Y*tan_theta
-        position = math.degrees(2*math.asin(sin_theta)) + zero
-        _add_peak(y, start, step, position, share*intensity[i], gaussian, lorentzian, floor)
-        if kalpha2 > 0 and sin_theta*doublet < 0.999:
-            position = math.degrees(2*math.asin(sin_theta*doublet)) + zero
-            _add_peak(y, start, step, position, kalpha2*share*intensity[i], gaussian, lorentzian, floor)
+def _add_crystal(y, start, step, two_theta, intensity, strongest, wavelength, ratios, c):
+    "Add all lines of a crystal, scaled to a strongest line of `strongest` where that is above 0; the strongest line's intensity."
+    theta, sine, area = np.empty((3, len(two_theta)))
+    n = _strengths(two_theta, intensity, wavelength, step, c, theta, sine, area)
+    if n == 0: return 0.
+    theta, sine, area = theta[:n], sine[:n], area[:n]
+    if strongest > 0: area *= strongest/area.max()
+    widths = _width_table(wavelength, c, math.degrees(2*theta.max())*max(1., ratios[1]))
+    highest = 0.
+    for i in range(n): highest = max(highest, area[i]/_width_at(widths, math.degrees(2*theta[i]))[0])
+    floor = highest*min(max(_TAIL, 0.1/c.counts), 10*_TAIL)
+    kalpha2, kbeta = c.kalpha2 if ratios[1] > 0 else 0., c.kbeta if ratios[2] > 0 else 0.
+    for ratio, part in ((1., 1.), (ratios[1], kalpha2), (ratios[2], kbeta)):
+        if part > 0: _add_lines(y, start, step, theta, sine, area, part/(1 + kalpha2 + kbeta), ratio, c, widths, floor)
+    return area.max()
 
-# %% ../nbs/03_profiles.ipynb #53745b63
+# %% ../nbs/03_profiles.ipynb #754cd4c2
 @njit(**_FAST)
-def _render_some(out, start, step, offset, two_theta, intensity, wavelength, doublet, conditions, normalise):
-    "Patterns of the crystals offset[0..N], each scaled to a maximum of 1 where asked for."
-    for n in range(len(out)):
-        lines = slice(offset[n], offset[n+1])
-        if offset[n+1] == offset[n]: continue
-        _render_one(out[n], start, step, two_theta[lines], intensity[lines], wavelength, doublet, conditions[n])
-        highest = out[n].max()
-        if normalise and highest > 0: out[n] /= highest
+def _hash(counter, key):
+    "32 random bits (the finaliser 'lowbias32' of C. Wellons' hash prospector)."
+    x = np.uint32(np.uint32(counter*np.uint32(0x9E3779B9)) ^ key)
+    x = np.uint32(np.uint32(x ^ (x >> np.uint32(16)))*np.uint32(0x7feb352d))
+    x = np.uint32(np.uint32(x ^ (x >> np.uint32(15)))*np.uint32(0x846ca68b))
+    return np.uint32(x ^ (x >> np.uint32(16)))
 
-# %% ../nbs/03_profiles.ipynb #22b2b282
-def _condition_rows(n, instrument, sample):
-    "Every value of both dataclasses for each of n patterns, (n, 10)."
-    columns = [np.asarray(getattr(x, f.name), float) for x in (instrument, sample) for f in fields(x)]
-    for f, column in zip([*fields(instrument), *fields(sample)], columns):
-        if column.shape not in ((), (n,)): raise XrdInputError(f'{f.name} has shape {column.shape}; give one number, or one for each of {n} patterns')
-    rows = np.stack([np.broadcast_to(c, n) for c in columns], axis=1)
-    if not (rows[:, -3] > 0).all() or not (rows[:, -1] > 0).all(): raise XrdInputError('crystallite size and scale must be above 0')
+@njit(**_FAST)
+def _uniform(counter, key):
+    "A number in (0, 1)."
+    return (_hash(np.uint32(counter), key) + 0.5)/4294967296.
+
+@njit(**_FAST)
+def _normals(z, key):
+    "Fill z with normal numbers: sums of eight uniform ones, corrected to fourth order (Cornish & Fisher 1938)."
+    for i in range(len(z)):
+        total = np.int32(0)
+        for k in range(4):
+            bits = _hash(np.uint32(np.uint32(4)*np.uint32(i) + np.uint32(k)), key)
+            total += np.int32(bits >> np.uint32(16)) + np.int32(bits & np.uint32(0xFFFF))
+        x = (_f32(total) - _f32(4*65535))*_f32(math.sqrt(12/8)/65536)
+        z[i] = x + _f32(0.15/24)*x*(x*x - _f32(3)) # −0.15: excess kurtosis of the sum
+
+# %% ../nbs/03_profiles.ipynb #c2946b61
+_FEW = 8 # counts up to which Poisson's distribution is summed
+
+@njit(**_FAST)
+def _few_counts(mean, count, u, p, total):
+    "Fill count with the Poisson numbers of mean `mean` (up to 8) at the quantiles u; p, total: room to work."
+    for i in range(len(mean)): p[i] = total[i] = _decay(mean[i])
+    count[:] = 0
+    for k in range(1, 25): # more than 24 are less likely than 2 in a million
+        per = _f32(1/k)
+        for i in range(len(mean)):
+            count[i] += _f32(1) if total[i] < u[i] else _f32(0)
+            p[i] *= mean[i]*per
+            total[i] += p[i]
+
+@njit(**_FAST)
+def _count(y, scale, key, z):
+    "Replace y by Poisson counts of mean y·scale, divided by scale again; z: room for as many numbers."
+    _normals(z, key)
+    for i in range(len(y)):
+        mean = y[i]*scale
+        z[i] = np.rint(mean + np.sqrt(mean)*z[i] + (z[i]*z[i] - _f32(1))*_f32(1/6))
+    work, few = np.empty((4, 128), np.float32), _f32(_FEW)
+    for a in range(0, len(y), 128):
+        part, drawn = y[a:a+128], z[a:a+128]
+        m = len(part)
+        if part.min()*scale >= few: continue
+        count, u = work[0, :m], work[1, :m]
+        for i in range(m): u[i] = _f32(_uniform(a + i, key ^ np.uint32(0x5bd1e995)))
+        mean = np.minimum(part*scale, few)
+        _few_counts(mean, count, u, work[2, :m], work[3, :m])
+        for i in range(m): drawn[i] = count[i] if mean[i] < few else drawn[i]
+    for i in range(len(y)): y[i] = z[i]/scale
+
+# %% ../nbs/03_profiles.ipynb #6d224236
+@njit(**_FAST)
+def _background_curve(start, width, key):
+    "A random background at 65 equally spaced angles over `width` degrees: Chebyshev terms, a low-angle rise, humps; mean 1."
+    u = np.empty(24)
+    for i in range(24): u[i] = _uniform(i, key ^ np.uint32(0x3c6ef372))
+    curve = np.empty(65)
+    for i in range(65):
+        x = i/32 - 1
+        before, now, value = 1., x, 1.
+        for k in range(1, 6):
+            value += (2*u[k] - 1)*0.6/k*now
+            before, now = now, 2*x*now - before
+        value = max(value, 0.1) + 4*u[6]**2*math.exp(-(x + 1)/2*width/(2 + 13*u[7]))
+        for k in range(3):
+            distance = (start + (x + 1)/2*width - 10 - 50*u[8+3*k])/(5 + 20*u[9+3*k]) # over FWHM
+            value += 2*max(u[10+3*k] - 0.4, 0.)*math.exp(-_LN16*distance*distance)
+        curve[i] = value
+    return curve/curve.mean()
+
+@njit(**_FAST)
+def _add_curve(y, curve, height):
+    "Add height·curve, linearly between its knots."
+    per_cell = (len(y) - 1)/(len(curve) - 1)
+    for k in range(len(curve) - 1):
+        a, b = math.ceil(k*per_cell), math.ceil((k + 1)*per_cell) + (k == len(curve) - 2)
+        slope = (curve[k+1] - curve[k])/per_cell
+        first, part = _f32(height*(curve[k] + slope*(a - k*per_cell))), y[a:min(b, len(y))]
+        for i in range(len(part)): part[i] += first + _f32(height*slope)*_f32(np.int32(i))
+
+# %% ../nbs/03_profiles.ipynb #872b9ce2
+@njit(**_FAST)
+def _render_some(out, start, step, offset, two_theta, intensity, other_offset, other_two_theta, other_intensity, wavelength, ratios,
+                 conditions, keys, normalise):
+    "Patterns of the crystals offset[0..N] and their impurities, each scaled to a maximum of 1 where asked for."
+    z = np.empty(out.shape[1], np.float32)
+    for n in range(len(out)):
+        y, c, lines, other = out[n], conditions[n], slice(offset[n], offset[n+1]), slice(other_offset[n], other_offset[n+1])
+        if offset[n+1] == offset[n]: continue
+        strongest = _add_crystal(y, start, step, two_theta[lines], intensity[lines], 0., wavelength, ratios, c)
+        if other_offset[n+1] > other_offset[n] and c.impurity_share > 0:
+            _add_crystal(y, start, step, other_two_theta[other], other_intensity[other], c.impurity_share*strongest, wavelength, ratios, c)
+        highest = y.max()
+        if highest <= 0: continue
+        if c.background > 0: _add_curve(y, _background_curve(start, step*(len(y) - 1), keys[n]), c.background*highest)
+        if c.counts < np.inf: _count(y, _f32(c.counts/y.max()), keys[n], z)
+        if normalise: y /= max(y.max(), _f32(1e-30))
+
+# %% ../nbs/03_profiles.ipynb #85e6a21f
+_POSITIVE = ('size', 'scale', 'march', 'radius', 'counts')
+_NOT_NEGATIVE = ('strain', 'b_overall', 'kalpha2', 'kbeta', 'axial', 'background', 'impurity_share')
+
+def _condition_rows(n, instrument, sample, impurity_share):
+    "Every value of both dataclasses for each of n patterns, a structured array, (n,)."
+    values = {f.name: getattr(x, f.name) for x in (instrument, sample) for f in fields(x) if f.name != 'texture_axis'}
+    values = {name: np.asarray(v, float) for name, v in {**values, 'impurity_share': impurity_share}.items()}
+    rows = np.zeros(n, [(name, float) for name in values])
+    for name, v in values.items():
+        if v.shape not in ((), (n,)): raise XrdInputError(f'{name} has shape {v.shape}; give one number, or one for each of {n} patterns')
+        if name in _POSITIVE and not (v > 0).all(): raise XrdInputError(f'{name} must be above 0')
+        if name in _NOT_NEGATIVE and not (v >= 0).all(): raise XrdInputError(f'{name} must not be negative')
+        if np.isnan(v).any(): raise XrdInputError(f'{name} is not a number')
+        rows[name] = v
     return rows
 
-# %% ../nbs/03_profiles.ipynb #10971771
+# %% ../nbs/03_profiles.ipynb #6ede328d
+def _keys(rows, seed):
+    "32 random bits for each pattern, from the seed, its place and its conditions, so that no two batches share their noise."
+    mixed = np.random.SeedSequence(0 if seed is None else seed).generate_state(1, np.uint64) + np.arange(len(rows), dtype=np.uint64)
+    for name in rows.dtype.names:
+        mixed = (mixed ^ np.ascontiguousarray(rows[name]).view(np.uint64))*np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(29)
+    return (mixed >> np.uint64(32)).astype(np.uint32)
+
 def render(
     reflections: Reflections, # lines of N crystals; `LINE_RANGE` covers the default grid with room at the edges
     instrument: Instrument=Instrument(), # values for all, or (N,) each
     sample: Sample=Sample(), # values for all, or (N,) each
     grid: Grid=GRID, # where to draw
+    seed: int|list|None=None, # of background and noise; None counts as 0
     normalise: bool=True, # scale each pattern to a maximum of 1; otherwise intensity × degrees is kept
     threads: int|None=None, # one a core unless given
+    impurity: Reflections|None=None, # lines of a second crystal for each of the N, same radiation
+    impurity_share: np.ndarray|float=0.05, # its strongest line, of the first crystal's, (N,) or one for all
 ) -> np.ndarray: # float32, (N, grid.n); a crystal without lines gives zeros
     "Powder patterns of many crystals under given conditions."
-    n, threads = len(reflections), threads or available_threads()
-    rows, out = _condition_rows(n, instrument, sample), np.zeros((n, grid.n), np.float32)
+    n, threads, wavelength = len(reflections), threads or available_threads(), reflections.wavelength
+    if impurity is not None and (len(impurity) != n or abs(impurity.wavelength - wavelength) > 1e-4):
+        raise XrdInputError(f'impurity needs lines of {n} crystals at {wavelength:g} Å, one for each pattern')
+    rows, out = _condition_rows(n, instrument, sample, impurity_share), np.zeros((n, grid.n), np.float32)
+    keys, intensity = _keys(rows, seed), textured_intensity(reflections, sample)
+    other = (np.zeros(n + 1, np.int64), np.zeros(0), np.zeros(0))
+    if impurity is not None: other = (impurity.offset, impurity.two_theta, impurity.intensity)
+    ratios = (1., kalpha2_ratio(wavelength), kalpha2_ratio(wavelength, 'Kb'))
 
-    def draw(s): _render_some(out[s], grid.start, grid.step, reflections.offset[s.start:s.stop+1], reflections.two_theta,
-                              reflections.intensity, reflections.wavelength, kalpha2_ratio(reflections.wavelength), rows[s], normalise)
+    def draw(s): _render_some(out[s], grid.start, grid.step, reflections.offset[s.start:s.stop+1], reflections.two_theta, intensity,
+                              other[0][s.start:s.stop+1], *other[1:], wavelength, ratios, rows[s], keys[s], normalise)
     size = max(1, min(64, n//threads))
     with ThreadPoolExecutor(threads) as pool: list(pool.map(draw, [slice(i, min(i + size, n)) for i in range(0, n, size)]))
     return out
 
-# %% ../nbs/03_profiles.ipynb #6c62c838
+# %% ../nbs/03_profiles.ipynb #f7c28622
 def random_conditions(
     n: int, # patterns
     seed: int|list, # same seed, same conditions
 ) -> tuple[Instrument, Sample]: # values (n,) each
     "Draw a diffractometer and a powder for each of n patterns."
     rng = np.random.default_rng(seed)
+    def spread(low, high): return np.exp(rng.uniform(np.log(low), np.log(high), n))
+    def sometimes(share, value): return np.where(rng.random(n) < share, value, 0.)
     sharpest, rise, turn = rng.uniform(0.04, 0.15, n), rng.uniform(0, 0.02, n), rng.uniform(0, 0.4, n)
+    kalpha2 = sometimes(0.8, 0.5)
     instrument = Instrument( # U tan² + V tan + W = sharpest² + rise·(tan θ − turn)², so that it can't turn negative
         U=rise, V=-2*rise*turn, W=sharpest**2 + rise*turn**2, X=rng.uniform(0, 0.06, n), Y=rng.uniform(0, 0.04, n),
-        zero=rng.uniform(-0.04, 0.04, n), kalpha2=np.where(rng.random(n) < 0.8, 0.5, 0.))
-    sample = Sample(size=np.exp(rng.uniform(np.log(200), np.log(5000), n)), strain=0.003*rng.random(n)**2,
-                    scale=rng.uniform(0.99, 1.01, n))
+        zero=rng.uniform(-0.04, 0.04, n), kalpha2=kalpha2, kbeta=np.where(kalpha2 > 0, sometimes(0.5, rng.uniform(0, 0.02, n)), 0.),
+        displacement=rng.uniform(-0.15, 0.15, n), axial=rng.uniform(0, 0.05, n), monochromator=sometimes(0.3, 26.6),
+        variable_slits=sometimes(0.1, 1.), background=sometimes(0.8, spread(0.003, 0.3)), counts=spread(300, 100_000))
+    sample = Sample(size=spread(200, 5000), strain=0.003*rng.random(n)**2, scale=rng.uniform(0.98, 1.02, n),
+                    b_overall=rng.uniform(0.2, 3, n))
     return instrument, sample
+
+# %% ../nbs/03_profiles.ipynb #51051ab0
+def random_mask(
+    n: int, # patterns
+    seed: int|list, # same seed, same mask
+    grid: Grid=GRID,
+) -> np.ndarray: # bool, true where measured, (n, grid.n)
+    "Draw the measured part of the axis for each of n patterns."
+    rng = np.random.default_rng(seed)
+    x, length = np.linspace(0, 1, grid.n)[None], np.ptp(grid.two_theta)
+    first = np.where(rng.random(n) < 0.5, rng.uniform(0, 0.2, n), 0.)
+    last = np.where(rng.random(n) < 0.4, rng.uniform(0.6, 1, n), 1.)
+    gap, size = rng.random(n), np.where(rng.random(n) < 0.2, rng.uniform(0.5, 4, n)/length, 0.)
+    measured = (x >= first[:, None]) & (x <= last[:, None])
+    return measured & ((x <= gap[:, None]) | (x >= (gap + size)[:, None]))
 
 # %% ../nbs/03_profiles.ipynb #ffb77d2e
 IDEAL = (Instrument(U=0, V=0, W=0.01, X=0.0, kalpha2=0), Sample()) # the paper's kind of pattern: one width, nothing else

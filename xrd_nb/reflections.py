@@ -435,7 +435,7 @@ def _chunk(axes, metric, bound, room, offset, frac, occupancy, kind, b_iso, wave
     return (n_lines, two_theta[:done], intensity[:done], multiplicity[:done], line_hkl[:done],
             count[:done if keep_members else 0], member_hkl[:members], member_intensity[:members])
 
-# %% ../nbs/02_reflections.ipynb #7b6a15ff
+# %% ../nbs/02_reflections.ipynb #499edc6a
 @dataclass(eq=False)
 class Reflections:
     "The lines of N crystals, R in all, ragged: those of crystal i are `offset[i]:offset[i+1]`, sorted by angle."
@@ -456,11 +456,15 @@ class Reflections:
         return f'Reflections: {len(self):,} crystals, {len(self.two_theta):,} lines, λ = {self.wavelength:.6f} Å'
 
     def __getitem__(self, which) -> 'Reflections':
-        "The lines of some crystals: a slice, a boolean mask (N,) or indices, which may repeat; members stay behind."
+        "The lines of some crystals: a slice, a boolean mask (N,) or indices, which may repeat."
         index = np.arange(len(self))[which]
         rows, offset = ragged_rows(self.offset, index)
+        kept = {}
+        if self.member_offset is not None:
+            of_lines, member_offset = ragged_rows(self.member_offset, rows)
+            kept = dict(member_offset=member_offset, member_hkl=self.member_hkl[of_lines], member_intensity=self.member_intensity[of_lines])
         return Reflections(offset, self.two_theta[rows], self.intensity[rows], self.multiplicity[rows], self.hkl[rows],
-                           self.wavelength, self.lattice[index], self.rejected.iloc[:0])
+                           self.wavelength, self.lattice[index], self.rejected.iloc[:0], **kept)
 
     @property
     def d(self) -> np.ndarray: # Å, (R,)

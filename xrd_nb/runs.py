@@ -105,7 +105,7 @@ def example_patterns(
                                 caption=f'Simulated pattern of {row.formula} (copper Kα doublet, default instrument) with the indices of its strongest lines; below, every line as a stick.'))
     return sections
 
-# %% ../nbs/26_runs.ipynb #dd45715e
+# %% ../nbs/26_runs.ipynb #b6b9bf60
 def symmetry_sections(
     held: HeldOut, # of a symmetry task
     said: dict, # rendering: `predictions` for the test crystals
@@ -117,7 +117,7 @@ def symmetry_sections(
     prob, target, system = np.exp(said['ideal']['space_group']), held.data.target[held.test], SG_TO_CS[held.data.target]
     sections = [Section('How often it is right', 'A crystal system, an extinction group and a space group for every test crystal. The baseline answers with the '
         'most frequent classes of the training crystals.', table=readable_symmetry(table),
-        note='ideal: one peak width of 0.1°, Kα1 only, as in the paper. lab: random widths, sizes, strains, zero errors and cell scales, as in training. '
+        note='ideal: one peak width of 0.1°, Kα1 only, as in the paper. lab: random laboratory conditions, as in training: widths, sizes, strains, misalignment, cell scales, background, counting noise. '
              'Intervals: bootstrap over the test crystals.')]
     style(width=6, height=4)
     sections.append(Section('Which systems it confuses', figure=plot_confusion(prob, target), caption='Confusion matrix of the crystal systems, ideal rendering: rows are the truth, columns the answers.'))
