@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['CUT', 'LOW_CUT', 'TWO_THETA', 'by_size', 'outside_crystals', 'some_of', 'structure_program', 'gemmi_crystals',
-           'gemmi_lines', 'programs', 'paired_groups', 'agreement', 'best_time', 'own_times', 'peer_row', 'compare_set',
-           'draw', 'throughput', 'growth', 'multiply_add_rate', 'multiply_adds', 'distance_to_limit', 'whole_set',
-           'in_own_process', 'gpu_rates', 'measure_simulation', 'simulation', 'main']
+           'gemmi_lines', 'programs', 'agreement', 'best_time', 'own_times', 'peer_row', 'compare_set', 'draw',
+           'throughput', 'growth', 'multiply_add_rate', 'multiply_adds', 'distance_to_limit', 'peak_memory',
+           'whole_set', 'in_own_process', 'gpu_rates', 'measure_simulation', 'simulation', 'main']
 
-# %% ../nbs/32_benchmark.ipynb #3b303980
-import argparse, inspect, math, os, resource, sys, time
+# %% ../nbs/32_benchmark.ipynb #02c049e7
+import argparse, inspect, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -20,7 +20,7 @@ from numba import njit
 from .core import XrdInputError, provenance, write_json
 from .crystals import CrystalTable, bundled_crystals
 from .profiles import LINE_RANGE, random_conditions, render
-from .reflections import RADIATIONS, available_threads, lorentz_polarisation, powder_reflections
+from .reflections import RADIATIONS, available_threads, lorentz_polarisation, paired_groups, powder_reflections
 from .store import cached_reflections, crystals_hash
 
 # %% ../nbs/32_benchmark.ipynb #11af6269
@@ -111,21 +111,6 @@ def programs() -> dict: # name: (package, table of form factors, convert, lines)
     try: from xrd_rust_calculator import XRDCalculatorRust
     except ImportError: return found
     return found | {'xrd-rust': ('xrd-rust', 'pymatgen', *structure_program(XRDCalculatorRust(RADIATIONS['CuKa1'])))}
-
-# %% ../nbs/32_benchmark.ipynb #4f5fbf31
-def paired_groups(
-    x: np.ndarray, y: np.ndarray, # our lines: 2θ in degrees and intensity, (R,)
-    u: np.ndarray, v: np.ndarray, # a peer's, (Q,)
-    width: float=2e-3, # nearer lines are one group, degrees
-) -> tuple: # our mean 2θ and intensity, the peer's mean 2θ and intensity, (C,) each; NaN and 0 where one has none
-    "Two lists of lines in groups that both share, each with its strongest group at 100."
-    angle = np.concatenate([x, u])
-    order, group = np.argsort(angle), np.empty(len(angle), int)
-    group[order] = np.cumsum(np.diff(angle[order], prepend=angle[order[0]]) > width)
-    def sums(g, angle, power):
-        total = np.bincount(g, power, group.max() + 1)
-        with np.errstate(invalid='ignore'): return np.bincount(g, power*angle, group.max() + 1)/total, 100*total/total.max()
-    return *sums(group[:len(x)], x, y), *sums(group[len(x):], u, v)
 
 # %% ../nbs/32_benchmark.ipynb #0ae9fb79
 def agreement(
@@ -285,7 +270,17 @@ def distance_to_limit(
     return dict(crystals=len(crystals), steps=steps, steps_per_second=rate, seconds=seconds, seconds_at_the_limit=steps/rate,
                 share=steps/rate/seconds)
 
-# %% ../nbs/32_benchmark.ipynb #8acd9a6d
+# %% ../nbs/32_benchmark.ipynb #982964a1
+def peak_memory() -> float|None: # GB; None on Windows, which doesn't say
+    "The most memory that this process ever held."
+    status = Path('/proc/self/status')
+    if status.is_file(): # Linux; getrusage there starts from the memory of the parent process
+        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith('VmHWM'))*1024/1e9
+    try: import resource
+    except ImportError: return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/1e9
+
+# %% ../nbs/32_benchmark.ipynb #aa6ea031
 def whole_set(
     folder: str, # with the two Parquet files of the Materials Project
 ) -> dict: # crystals, lines, seconds for each step, gigabytes in memory and on disk
@@ -299,7 +294,7 @@ def whole_set(
     lap('read')
     lines = [powder_reflections(t) for t in tables]
     lap('compute')
-    memory, counts = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/(1e6 if sys.platform != 'darwin' else 1e9), [len(x.two_theta) for x in lines]
+    memory, counts = peak_memory(), [len(x.two_theta) for x in lines]
     del lines
     with tempfile.TemporaryDirectory() as cache:
         mark = time.perf_counter()

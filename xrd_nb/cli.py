@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'CrystalsArgument', 'CrystalsOption', 'QuietOption', 'about', 'main', 'say', 'finish', 'load_crystals',
            'all_rejected', 'simulate', 'write_patterns', 'plot_first', 'train', 'where', 'evaluate', 'run_crystals',
-           'embed', 'demo', 'docs']
+           'results_table', 'show_table', 'embed', 'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #609d065f
 import sys
@@ -152,27 +152,29 @@ def plot_first(
     path.parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path)
 
-# %% ../nbs/30_cli.ipynb #8f160139
+# %% ../nbs/30_cli.ipynb #c70ad019
 @app.command(epilog='Example: xrd-nb train --crystals my_cifs/ --task space_group --split formula --out runs/first')
 def train(
     out: Annotated[Path, typer.Option(help='folder of the run; a run that is already there is resumed')],
     crystals: CrystalsOption = 'bundled',
-    task: Annotated[str, typer.Option(help='crystal_system, extinction_group, space_group, formation_energy_per_atom, band_gap, e_above_hull, density, bulk_modulus, shear_modulus')] = 'space_group',
-    model: Annotated[str, typer.Option(help='fcn')] = 'fcn',
-    size: Annotated[str, typer.Option(help='of the network: small or paper')] = 'small',
+    task: Annotated[str, typer.Option(help='crystal_system, extinction_group, space_group, formation_energy_per_atom, band_gap, e_above_hull, density, bulk_modulus, shear_modulus, or properties: all of them at once')] = 'space_group',
+    model: Annotated[str, typer.Option(help='fcn, fcn_residual, transformer, vae, fcn_mlp, fcn_elements, composition_mlp, cgcnn')] = 'fcn',
+    size: Annotated[Optional[str], typer.Option(help='of the network: small, paper or large for an fcn; small or base for a transformer; width of the latent for a vae')] = None,
     split: Annotated[str, typer.Option(help='random, formula or prototype: what may not stand on both sides')] = 'formula',
     epochs: Annotated[int, typer.Option(help='passes over the training crystals')] = 30,
     batch_size: Annotated[int, typer.Option(help='patterns a step')] = 64,
     learning_rate: Annotated[float, typer.Option(help='highest of the one-cycle schedule')] = 2e-3,
+    conditions: Annotated[str, typer.Option(help='how the patterns to learn from are drawn: ideal, mild or lab')] = 'lab',
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
+    cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
     workers: Annotated[int, typer.Option(help='rendering processes beside a GPU; 0: render in this one')] = 0,
     quiet: QuietOption = False,
 ):
     "Train a network on crystals, or go on with a run that was stopped."
     from xrd_nb.training import RunSettings, train as train_network
-    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, seed=seed).check()
+    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, conditions, seed=seed).check()
     table = load_crystals(crystals)
-    run = train_network(table, out, settings, source=where(crystals), progress=not quiet, workers=workers)
+    run = train_network(table, out, settings, source=where(crystals), progress=not quiet, workers=workers, cache=cache)
     log = pd.read_csv(run/'log.csv')
     shown = [c for c in log if c.startswith('valid_')]
     say(log[['epoch', 'train_loss', *shown]].tail(1).round(4).to_string(index=False))
@@ -185,20 +187,21 @@ def where(
     "How a run remembers its crystals."
     return path if path == 'bundled' else str(Path(path).resolve())
 
-# %% ../nbs/30_cli.ipynb #edb09d1b
+# %% ../nbs/30_cli.ipynb #0bb31518
 @app.command(epilog='Example: xrd-nb evaluate runs/first')
 def evaluate(
     run: Annotated[Path, typer.Argument(help='folder that xrd-nb train made')],
     crystals: CrystalsOption = None,
     out: Annotated[Optional[Path], typer.Option('-o', '--out', help='folder for the report; default: RUN/report')] = None,
+    results: Annotated[Optional[Path], typer.Option(help='folder that collects the results of many runs for xrd-nb table; structure types are counted as well then')] = None,
     quiet: QuietOption = False,
 ):
     "Measure a trained network on crystals it has not learned from, and write a report."
     from xrd_nb.runs import report_run
     table = run_crystals(run, crystals)
-    page, text, rejected = report_run(run, table, out or run/'report', progress=not quiet)
+    page, text, rejected = report_run(run, table, out or run/'report', not quiet, results, Path(crystals).stem if crystals else '')
     say(text)
-    finish(all_rejected(table, rejected), f'report: {page}')
+    finish(all_rejected(table, rejected), f'report: {page}' + (f'\nresults: {results}; next: xrd-nb table {results}' if results else ''))
 
 # %% ../nbs/30_cli.ipynb #946926fb
 def run_crystals(
@@ -208,6 +211,33 @@ def run_crystals(
     "The crystals to look at with a trained network."
     from xrd_nb.training import read_config
     return load_crystals(crystals or read_config(run)['crystals'])
+
+# %% ../nbs/30_cli.ipynb #34095e60
+@app.command(name='table', epilog='Example: xrd-nb table nbs/results/runs -o tables')
+def results_table(
+    folder: Annotated[Path, typer.Argument(help='folder of results that xrd-nb evaluate RUN --results FOLDER has filled')],
+    out: Annotated[Optional[Path], typer.Option('-o', '--out', help='folder for results.md, CSV files and figures; default: FOLDER/tables')] = None,
+):
+    "Put the stored results of many runs into one table, beside their baselines."
+    from xrd_nb.results import write_tables
+    tables, rejected = write_tables(folder, out or folder/'tables')
+    for heading, table in tables.items(): show_table(heading, table)
+    finish(rejected, f'tables and figures: {out or folder/"tables"}')
+
+# %% ../nbs/30_cli.ipynb #3137ae14
+def show_table(
+    heading: str, # above the table
+    table: pd.DataFrame, # of text
+) -> None:
+    "A table on the terminal, folded to its width; a pipe gets all of it in long lines."
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    drawn = Table(title=heading, title_justify='left', box=box.SIMPLE_HEAD)
+    for column in table: drawn.add_column(str(column), overflow='fold')
+    for row in table.astype(str).itertuples(index=False, name=None): drawn.add_row(*row)
+    screen = Console(markup=False, highlight=False)
+    Console(markup=False, highlight=False, width=screen.width if screen.is_terminal else 400).print(drawn)
 
 # %% ../nbs/30_cli.ipynb #a1007fa1
 @app.command(epilog='Example: xrd-nb embed runs/first -o map.html')

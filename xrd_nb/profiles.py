@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['GRID', 'LINE_RANGE', 'SCHERRER_K', 'IDEAL', 'Grid', 'pseudo_voigt_shape', 'Instrument', 'Sample', 'peak_widths',
-           'march_dollase', 'textured_intensity', 'kalpha2_ratio', 'render', 'random_conditions', 'random_mask']
+           'march_dollase', 'texture_axes', 'textured_intensity', 'kalpha2_ratio', 'render', 'random_conditions',
+           'random_mask']
 
-# %% ../nbs/03_profiles.ipynb #321da131
+# %% ../nbs/03_profiles.ipynb #6e6e8b70
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from types import SimpleNamespace
 import numpy as np
 from numba import njit
 from .core import XrdInputError
@@ -33,8 +35,11 @@ GRID = Grid()
 # %% ../nbs/03_profiles.ipynb #0269b726
 LINE_RANGE = (4.0, 95.0) # degrees of 2θ for which lines are needed to render the default grid
 
-# %% ../nbs/03_profiles.ipynb #e2b5cd55
-@njit(cache=True, nogil=True)
+# %% ../nbs/03_profiles.ipynb #6fe0467f
+# NaN and infinity keep their meaning; only the order of sums and contractions is free.
+_FAST = dict(cache=True, nogil=True, error_model='numpy', fastmath={'contract', 'reassoc', 'nsz', 'arcp'})
+
+@njit(**_FAST)
 def pseudo_voigt_shape(
     gaussian, # FWHM of the Gaussian part, any unit
     lorentzian, # FWHM of the Lorentzian part, same unit
@@ -45,7 +50,7 @@ def pseudo_voigt_shape(
     q = l/width
     return width, 1.36603*q - 0.47719*q**2 + 0.11116*q**3
 
-# %% ../nbs/03_profiles.ipynb #399c297c
+# %% ../nbs/03_profiles.ipynb #a9684a7b
 @dataclass
 class Instrument:
     "A diffractometer. Each value is one number, or one per pattern, (N,)."
@@ -76,6 +81,13 @@ class Sample:
     texture_axis: np.ndarray|tuple=(0, 0, 1) # hkl of the planes that lie flat, (3,) or (N, 3)
 
 SCHERRER_K = 0.9 # shape factor of Scherrer's formula
+_DEGREES = 180/math.pi # in a radian
+
+@njit(**_FAST)
+def _width_parts(c, wavelength, cosine, tangent):
+    "Square of the Gaussian FWHM and the Lorentzian FWHM, of the conditions c at an angle θ."
+    size, strain = _DEGREES*SCHERRER_K*wavelength/c.size, 4*_DEGREES*c.strain
+    return (c.U*tangent + c.V)*tangent + c.W, (c.X + size)/cosine + (c.Y + strain)*tangent
 
 def peak_widths(
     two_theta: np.ndarray, # degrees, (...)
@@ -85,14 +97,11 @@ def peak_widths(
 ) -> tuple[np.ndarray, np.ndarray]: # Gaussian and Lorentzian FWHM, degrees of 2θ, (...) each
     "Widths of peaks (Caglioti 1958; GSAS convention; Scherrer 1918; Stokes & Wilson 1944)."
     theta = np.radians(two_theta)/2
-    i, s = instrument, sample
-    gaussian = np.sqrt(np.maximum(i.U*np.tan(theta)**2 + i.V*np.tan(theta) + i.W, 0))
-    size, strain = np.degrees(SCHERRER_K*wavelength/s.size), np.degrees(4*s.strain)
-    return gaussian, (i.X + size)/np.cos(theta) + (i.Y + strain)*np.tan(theta)
+    c = SimpleNamespace(**vars(instrument), **vars(sample))
+    gaussian2, lorentzian = _width_parts.py_func(c, wavelength, np.cos(theta), np.tan(theta))
+    return np.sqrt(np.maximum(gaussian2, 0)), lorentzian
 
-# %% ../nbs/03_profiles.ipynb #a8cfc606
-# NaN and infinity keep their meaning; only the order of sums and contractions is free.
-_FAST = dict(cache=True, nogil=True, error_model='numpy', fastmath={'contract', 'reassoc', 'nsz', 'arcp'})
+# %% ../nbs/03_profiles.ipynb #86bedb68
 _LN16 = 4*math.log(2) # exponent of a Gaussian with FWHM 1
 _f32 = np.float32
 
@@ -148,26 +157,34 @@ def _add_peak(y, x, area, width, eta, floor):
         _add_tail(y[a:b], _f32((a - x)*du), _f32(du), _f32(lorentz))
         if d > c: _add_tail(y[c:d], _f32((c - x)*du), _f32(du), _f32(lorentz))
 
-# %% ../nbs/03_profiles.ipynb #18734c18
+# %% ../nbs/03_profiles.ipynb #8e7ff311
 _WIDTH_STEP = 2.0 # degrees of 2θ
 
 @njit(**_FAST)
 def _width_table(wavelength, c, last):
-    "FWHM (degrees) and η of the pseudo-Voigt at 0, 2, 4 … degrees, to `last` and one more, (n, 2)."
-    table = np.empty((min(int(last/_WIDTH_STEP) + 2, 90), 2)) # 178° at most
-    X, Y = c.X + math.degrees(SCHERRER_K*wavelength/c.size), c.Y + math.degrees(4*c.strain)
+    "FWHM (degrees) and η of the pseudo-Voigt at 0, 2, 4 … degrees, to `last` and two more, (n, 2)."
+    table = np.empty((min(int(last/_WIDTH_STEP) + 3, 90), 2)) # 178° at most
     for i in range(len(table)):
         cosine, tangent = math.cos(math.radians(i*_WIDTH_STEP/2)), math.tan(math.radians(i*_WIDTH_STEP/2))
-        gaussian = math.sqrt(max((c.U*tangent + c.V)*tangent + c.W, 1e-8)) # degrees; no peak is narrower than 1e-4
-        table[i, 0], table[i, 1] = pseudo_voigt_shape(gaussian, X/cosine + Y*tangent)
+        gaussian2, lorentzian = _width_parts(c, wavelength, cosine, tangent)
+        table[i, 0], table[i, 1] = pseudo_voigt_shape(math.sqrt(max(gaussian2, 1e-8)), lorentzian) # no peak is narrower than 1e-4 degrees
     return table
 
 @njit(**_FAST)
 def _width_at(table, two_theta):
-    "FWHM in degrees and η at an angle."
-    i = min(int(two_theta/_WIDTH_STEP), len(table) - 2)
+    "FWHM in degrees and η at an angle, by the parabola through the three nearest entries."
+    i = min(max(int(two_theta/_WIDTH_STEP + 0.5), 1), len(table) - 2)
     u = two_theta/_WIDTH_STEP - i
-    return table[i, 0] + u*(table[i+1, 0] - table[i, 0]), table[i, 1] + u*(table[i+1, 1] - table[i, 1])
+    before, after = 0.5*u*(u - 1), 0.5*u*(u + 1)
+    return (before*table[i-1, 0] + (1 - u*u)*table[i, 0] + after*table[i+1, 0],
+            before*table[i-1, 1] + (1 - u*u)*table[i, 1] + after*table[i+1, 1])
+
+# %% ../nbs/03_profiles.ipynb #254305a7
+@njit(**_FAST)
+def _geometry_factor(s, cosine, polarised, variable):
+    "Lorentz, polarisation and slit factor at sin θ = s; polarised: cos²2θ of the monochromator, variable: 1 for such slits, or 0."
+    cos2 = 1 - 2*s*s
+    return (1 + polarised*cos2*cos2)/(s*s*cosine)*(1 + variable*(s - 1))
 
 # %% ../nbs/03_profiles.ipynb #64004fa9
 _HIGHEST = 0.999 # sin θ up to which lines are drawn; beyond, widths and shifts lose their meaning
@@ -180,28 +197,27 @@ def _other_angle(theta, sine, ratio):
     if abs(d) > 0.1: return math.asin(s2)
     return theta + d*(1 + d*d*(1/6 + d*d*(3/40 + d*d*(15/336))))
 
-# %% ../nbs/03_profiles.ipynb #fea357cd
+# %% ../nbs/03_profiles.ipynb #faa0b7dd
+_PER_STEP = 4 # bins in a step whose lines are taken together
+
 @njit(**_FAST)
 def _strengths(two_theta, intensity, wavelength, step, c, theta, sine, area):
     "Fill θ (radians) in the scaled cell, sin θ and intensity of each line; how many are left."
-    n, i, polarised = 0, 0, math.cos(math.radians(c.monochromator))**2
+    n, i, polarised, per_degree = 0, 0, math.cos(math.radians(c.monochromator))**2, _PER_STEP/step
     while i < len(two_theta):
-        limit, total, angle = two_theta[i] + 0.25*step, 0., 0.
-        while i < len(two_theta) and (two_theta[i] < limit or total == 0):
+        bin_, total, angle = int(two_theta[i]*per_degree), 0., 0.
+        while i < len(two_theta) and int(two_theta[i]*per_degree) == bin_:
             total += intensity[i]
             angle += intensity[i]*two_theta[i]
             i += 1
         if total <= 0: continue
         angle = math.radians(angle/total)/2
-        s = math.sin(angle)
-        if s/c.scale > _HIGHEST: continue
-        theta[n] = _other_angle(angle, s, 1/c.scale)
-        s /= c.scale
-        cos2 = (1 - 2*s*s)**2
-        factor = (1 + polarised*cos2)/(1 + cos2)
+        s0 = math.sin(angle)
+        s = s0/c.scale
+        if s > _HIGHEST: continue
+        factor = _geometry_factor(s, math.sqrt(1 - s*s), polarised, c.variable_slits)/_geometry_factor(s0, math.sqrt(1 - s0*s0), 1., 0.)
         if c.b_overall != 0: factor *= math.exp(-2*c.b_overall*(s/wavelength)**2)
-        if c.variable_slits != 0: factor *= s
-        sine[n], area[n] = s, factor*total
+        theta[n], sine[n], area[n] = _other_angle(angle, s0, 1/c.scale), s, factor*total
         n += 1
     return n
 
@@ -214,7 +230,7 @@ def march_dollase(
     "How much more often a plane reflects than in a random powder (Dollase 1986, J. Appl. Cryst. 19, 267)."
     return (r*r*cos2 + (1 - cos2)/r)**-1.5
 
-# %% ../nbs/03_profiles.ipynb #b46665ab
+# %% ../nbs/03_profiles.ipynb #d6803555
 @njit(**_FAST)
 def _textured(offset, member_offset, hkl, power, metric, march, axis, intensity):
     "Multiply each line by the mean weight of its members; metric: of the reciprocal lattice, (N, 3, 3)."
@@ -234,24 +250,38 @@ def _textured(offset, member_offset, hkl, power, metric, march, axis, intensity)
                 weighted += power[m]*march_dollase(min(ha*ha/(hh*aa), 1.), march[n])
             if total > 0: intensity[i] *= weighted/total
 
+def texture_axes(
+    reflections: Reflections, # lines of N crystals, with their members where there is texture
+    sample: Sample, # its `march` and `texture_axis` count
+) -> np.ndarray|None: # hkl, (N, 3); None where no powder has texture
+    "The texture axis of each pattern, once it makes sense."
+    n, axis = len(reflections), np.asarray(sample.texture_axis, float)
+    if (np.asarray(sample.march) == 1).all(): return None
+    if reflections.member_offset is None:
+        raise XrdInputError('texture needs the members of each line: powder_reflections(..., members=True) keeps them')
+    if axis.shape not in ((3,), (n, 3)) or not axis.any(-1).all():
+        raise XrdInputError(f'texture_axis needs three indices, not all zero, for all or for each of {n} patterns')
+    return np.broadcast_to(axis, (n, 3))
+
 def textured_intensity(
     reflections: Reflections, # lines of N crystals with their members
     sample: Sample, # its `march` and `texture_axis` count
 ) -> np.ndarray: # intensities, (R,)
     "Intensities of a powder with preferred orientation."
     n, r = len(reflections), reflections
-    march, axis = np.broadcast_to(np.asarray(sample.march, float), n), np.asarray(sample.texture_axis, float)
-    if (march == 1).all(): return r.intensity
-    if r.member_offset is None:
-        raise XrdInputError('texture needs the members of each line: powder_reflections(..., members=True) keeps them')
-    if axis.shape not in ((3,), (n, 3)) or not axis.any(-1).all():
-        raise XrdInputError(f'texture_axis needs three indices, not all zero, for all or for each of {n} patterns')
+    march, axis = np.broadcast_to(np.asarray(sample.march, float), n), texture_axes(r, sample)
+    if axis is None: return r.intensity
     metric = np.linalg.inv(r.lattice @ r.lattice.transpose(0, 2, 1))
     intensity = np.array(r.intensity, float)
-    _textured(r.offset, r.member_offset, r.member_hkl, r.member_intensity, metric, march, np.broadcast_to(axis, (n, 3)), intensity)
+    _textured(r.offset, r.member_offset, r.member_hkl, r.member_intensity, metric, march, axis, intensity)
     return intensity
 
-# %% ../nbs/03_profiles.ipynb #0fe500d5
+# %% ../nbs/03_profiles.ipynb #ee96260a
+@njit(**_FAST)
+def _shifts(s, cosine, zero, low, lean):
+    "Shift of a line at sin θ = s, and how far it leans at most, in the unit of the three: zero shift, 2s/R and −ψ²/2."
+    return zero - low*cosine, lean*(1 - 2*s*s)/(2*s*cosine)
+
 @njit(**_FAST)
 def _add_leaning(y, x, spread, area, width, eta, floor):
     "Add a peak whose shift runs from 0 to `spread` with the square of the height, by copies less than a width apart."
@@ -263,16 +293,19 @@ def _add_leaning(y, x, spread, area, width, eta, floor):
 @njit(**_FAST)
 def _add_lines(y, start, step, theta, sine, area, share, ratio, c, widths, floor):
     "Add a peak for each line and `share` of its intensity, at `ratio` times the wavelength that θ belongs to."
-    low, lean = math.degrees(2*c.displacement/c.radius), -math.degrees(0.5*c.axial*c.axial)/step
-    weakest = floor*widths[:, 0].min() # no peak is higher than its area over its width
+    low, lean = 2*_DEGREES*c.displacement/c.radius, -0.5*_DEGREES*c.axial*c.axial
+    polarised = math.cos(math.radians(c.monochromator))**2
+    weakest = 0.5*floor*widths[:, 0].min() # no peak is higher than its area over its width; 0.5: at its own angle it may be stronger
     for i in range(len(theta)):
-        if area[i]*share < weakest: continue
-        s = sine[i]*ratio
-        if s > _HIGHEST: continue
+        s, strength = sine[i]*ratio, area[i]*share
+        if strength < weakest or s > _HIGHEST: continue
         cosine, two_theta = math.sqrt(1 - s*s), math.degrees(2*_other_angle(theta[i], sine[i], ratio))
+        if ratio != 1:
+            at_first = _geometry_factor(sine[i], math.sqrt(1 - sine[i]**2), polarised, c.variable_slits)
+            strength *= _geometry_factor(s, cosine, polarised, c.variable_slits)/at_first
         width, eta = _width_at(widths, two_theta)
-        x = (two_theta + c.zero - low*cosine - start)/step
-        _add_leaning(y, x, lean*(1 - 2*s*s)/(2*s*cosine), area[i]*share/step, width/step, eta, floor)
+        shift, spread = _shifts(s, cosine, c.zero, low, lean)
+        _add_leaning(y, (two_theta + shift - start)/step, spread/step, strength/step, width/step, eta, floor)
 
 # %% ../nbs/03_profiles.ipynb #126176db
 def kalpha2_ratio(
@@ -284,7 +317,7 @@ def kalpha2_ratio(
         if abs(wavelength - RADIATIONS[anode + 'Ka1']) < 1e-4: return RADIATIONS[anode + companion]/RADIATIONS[anode + 'Ka1']
     return 0.
 
-# %% ../nbs/03_profiles.ipynb #a5691fc5
+# %% ../nbs/03_profiles.ipynb #c5a4c564
 _TAIL = 1e-5 # tails are followed down to this share of the strongest peak's height
 
 @njit(**_FAST)
@@ -295,7 +328,7 @@ def _add_crystal(y, start, step, two_theta, intensity, strongest, wavelength, ra
     if n == 0: return 0.
     theta, sine, area = theta[:n], sine[:n], area[:n]
     if strongest > 0: area *= strongest/area.max()
-    widths = _width_table(wavelength, c, math.degrees(2*theta.max())*max(1., ratios[1]))
+    widths = _width_table(wavelength, c, math.degrees(2*math.asin(min(sine.max()*max(1., ratios[1]), _HIGHEST))))
     highest = 0.
     for i in range(n): highest = max(highest, area[i]/_width_at(widths, math.degrees(2*theta[i]))[0])
     floor = highest*min(max(_TAIL, 0.1/c.counts), 10*_TAIL)
@@ -363,12 +396,17 @@ def _count(y, scale, key, z):
         for i in range(m): drawn[i] = count[i] if mean[i] < few else drawn[i]
     for i in range(len(y)): y[i] = z[i]/scale
 
-# %% ../nbs/03_profiles.ipynb #6d224236
+# %% ../nbs/03_profiles.ipynb #5e8d5c5f
 @njit(**_FAST)
-def _background_curve(start, width, key):
-    "A random background at 65 equally spaced angles over `width` degrees: Chebyshev terms, a low-angle rise, humps; mean 1."
+def _background_numbers(key):
+    "24 numbers in (0, 1) that describe a background."
     u = np.empty(24)
     for i in range(24): u[i] = _uniform(i, key ^ np.uint32(0x3c6ef372))
+    return u
+
+@njit(**_FAST)
+def _background_curve(start, width, u):
+    "A background at 65 equally spaced angles over `width` degrees: Chebyshev terms, a low-angle rise, humps; mean 1."
     curve = np.empty(65)
     for i in range(65):
         x = i/32 - 1
@@ -393,7 +431,7 @@ def _add_curve(y, curve, height):
         first, part = _f32(height*(curve[k] + slope*(a - k*per_cell))), y[a:min(b, len(y))]
         for i in range(len(part)): part[i] += first + _f32(height*slope)*_f32(np.int32(i))
 
-# %% ../nbs/03_profiles.ipynb #872b9ce2
+# %% ../nbs/03_profiles.ipynb #1d2cd9e6
 @njit(**_FAST)
 def _render_some(out, start, step, offset, two_theta, intensity, other_offset, other_two_theta, other_intensity, wavelength, ratios,
                  conditions, keys, normalise):
@@ -407,7 +445,7 @@ def _render_some(out, start, step, offset, two_theta, intensity, other_offset, o
             _add_crystal(y, start, step, other_two_theta[other], other_intensity[other], c.impurity_share*strongest, wavelength, ratios, c)
         highest = y.max()
         if highest <= 0: continue
-        if c.background > 0: _add_curve(y, _background_curve(start, step*(len(y) - 1), keys[n]), c.background*highest)
+        if c.background > 0: _add_curve(y, _background_curve(start, step*(len(y) - 1), _background_numbers(keys[n])), c.background*highest)
         if c.counts < np.inf: _count(y, _f32(c.counts/y.max()), keys[n], z)
         if normalise: y /= max(y.max(), _f32(1e-30))
 
@@ -428,7 +466,7 @@ def _condition_rows(n, instrument, sample, impurity_share):
         rows[name] = v
     return rows
 
-# %% ../nbs/03_profiles.ipynb #6ede328d
+# %% ../nbs/03_profiles.ipynb #92061060
 def _keys(rows, seed):
     "32 random bits for each pattern, from the seed, its place and its conditions, so that no two batches share their noise."
     mixed = np.random.SeedSequence(0 if seed is None else seed).generate_state(1, np.uint64) + np.arange(len(rows), dtype=np.uint64)
@@ -447,13 +485,19 @@ def render(
     threads: int|None=None, # one a core unless given
     impurity: Reflections|None=None, # lines of a second crystal for each of the N, same radiation
     impurity_share: np.ndarray|float=0.05, # its strongest line, of the first crystal's, (N,) or one for all
-) -> np.ndarray: # float32, (N, grid.n); a crystal without lines gives zeros
+    device: 'str|torch.device'='cpu', # another torch device, 'cuda' say, draws there as the chapter torch tells
+    dtype: 'str|torch.dtype|None'=None, # of torch's pattern, float32 unless given; where given, torch draws on the CPU too
+) -> 'np.ndarray|torch.Tensor': # float32, (N, grid.n), a tensor on its device where torch draws; a crystal without lines gives zeros
     "Powder patterns of many crystals under given conditions."
     n, threads, wavelength = len(reflections), threads or available_threads(), reflections.wavelength
     if impurity is not None and (len(impurity) != n or abs(impurity.wavelength - wavelength) > 1e-4):
         raise XrdInputError(f'impurity needs lines of {n} crystals at {wavelength:g} Å, one for each pattern')
-    rows, out = _condition_rows(n, instrument, sample, impurity_share), np.zeros((n, grid.n), np.float32)
-    keys, intensity = _keys(rows, seed), textured_intensity(reflections, sample)
+    rows = _condition_rows(n, instrument, sample, impurity_share)
+    keys = _keys(rows, seed)
+    if str(device) != 'cpu' or dtype is not None:
+        from xrd_nb.simulate_torch import draw_patterns # a later chapter, needed by nobody who stays on the CPU
+        return draw_patterns(reflections, rows, keys, texture_axes(reflections, sample), grid, normalise, impurity, device, dtype)
+    intensity, out = textured_intensity(reflections, sample), np.zeros((n, grid.n), np.float32)
     other = (np.zeros(n + 1, np.int64), np.zeros(0), np.zeros(0))
     if impurity is not None: other = (impurity.offset, impurity.two_theta, impurity.intensity)
     ratios = (1., kalpha2_ratio(wavelength), kalpha2_ratio(wavelength, 'Kb'))
@@ -464,10 +508,11 @@ def render(
     with ThreadPoolExecutor(threads) as pool: list(pool.map(draw, [slice(i, min(i + size, n)) for i in range(0, n, size)]))
     return out
 
-# %% ../nbs/03_profiles.ipynb #f7c28622
+# %% ../nbs/03_profiles.ipynb #36a17d94
 def random_conditions(
     n: int, # patterns
     seed: int|list, # same seed, same conditions
+    texture: float=0., # share of powders with preferred orientation; above 0, `render` needs lines with their members
 ) -> tuple[Instrument, Sample]: # values (n,) each
     "Draw a diffractometer and a powder for each of n patterns."
     rng = np.random.default_rng(seed)
@@ -482,6 +527,9 @@ def random_conditions(
         variable_slits=sometimes(0.1, 1.), background=sometimes(0.8, spread(0.003, 0.3)), counts=spread(300, 100_000))
     sample = Sample(size=spread(200, 5000), strain=0.003*rng.random(n)**2, scale=rng.uniform(0.98, 1.02, n),
                     b_overall=rng.uniform(0.2, 3, n))
+    if texture: # drawn last: nothing above depends on it
+        axes = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)])
+        sample.march, sample.texture_axis = np.where(rng.random(n) < texture, spread(0.6, 1/0.6), 1.), axes[rng.integers(7, size=n)]
     return instrument, sample
 
 # %% ../nbs/03_profiles.ipynb #51051ab0

@@ -6,13 +6,13 @@
 __all__ = ['RADIATIONS', 'FORM_FACTORS', 'wavelength_of', 'd_spacing', 'bragg_angle', 'collect_form_factors', 'form_factor_rows',
            'form_factor_coefficients', 'form_factor', 'compute_dispersion', 'collect_dispersion', 'dispersion',
            'structure_factors', 'lorentz_polarisation', 'Reflections', 'available_threads', 'powder_reflections',
-           'cluster_lines', 'compare_with_pymatgen']
+           'paired_groups', 'compare_with_pymatgen']
 
-# %% ../nbs/02_reflections.ipynb #09675d38
+# %% ../nbs/02_reflections.ipynb #3dfba14f
 import math, os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 import numpy as np
 import pandas as pd
 from numba import njit
@@ -199,20 +199,21 @@ def _column_sums(a, b, z, start, stop, n, az, bz):
         for t in range(n):
             az[t] += a[j]*z[j, t]; bz[t] += b[j]*z[j, t]
 
-# %% ../nbs/02_reflections.ipynb #595b74f4
+# %% ../nbs/02_reflections.ipynb #1f7cd86e
 _S_STEP = 1e-3 # 1/Å, spacing of the form-factor table
 
+@lru_cache(256) # elements
 def _form_factor_table(coefficients, s_max):
-    "Cubic Hermite pieces of f(s), (E, cells, 4), from coefficients (E, 11)."
+    "Cubic Hermite pieces of one element's f(s), (cells, 4), from its 11 coefficients, a tuple."
     s = np.arange(int(s_max/_S_STEP) + 3)*_S_STEP
-    a, b = coefficients[:, :4, None], coefficients[:, 4:8, None]
-    c, alpha, beta = coefficients[:, 8:9], coefficients[:, 9:10], coefficients[:, 10:11]
+    a, b = np.array(coefficients[:8]).reshape(2, 4, 1)
+    c, alpha, beta = coefficients[8:]
     gauss = a*np.exp(-b*s**2)
-    total, slope = gauss.sum(1), (-2*b*s*gauss).sum(1)
+    total, slope = gauss.sum(0), (-2*b*s*gauss).sum(0)
     f = c + (alpha + beta*s**2)*total
     df = (2*beta*s*total + (alpha + beta*s**2)*slope)*_S_STEP
     step = np.diff(f)
-    return np.stack([f[:, :-1], df[:, :-1], 3*step - 2*df[:, :-1] - df[:, 1:], df[:, :-1] + df[:, 1:] - 2*step], axis=-1)
+    return np.stack([f[:-1], df[:-1], 3*step - 2*df[:-1] - df[1:], df[:-1] + df[1:] - 2*step], axis=-1)
 
 # %% ../nbs/02_reflections.ipynb #ce1e65e3
 @njit(**_JIT)
@@ -279,19 +280,21 @@ def _count_members(metric, bound, g2_max):
                 count[c] += max(0, last - (1 if h == 0 and k == 0 else first) + 1)
     return count
 
-# %% ../nbs/02_reflections.ipynb #528763e6
+# %% ../nbs/02_reflections.ipynb #ed7c0bb2
 @njit(**_JIT)
-def _write_hkl(h, k, l, axes, out):
-    "Indices in the crystal's own axis order, of the Friedel pair the one whose first non-zero index is positive."
-    out[axes[0]], out[axes[1]], out[axes[2]] = h, k, l
-    if out[0] < 0 or out[0] == 0 and (out[1] < 0 or out[1] == 0 and out[2] < 0):
-        for i in range(3): out[i] = -out[i]
+def _decode(key, hkl):
+    "Indices from their key h·2³² + k·2¹⁶ + l. −key is −h−k−l, keys sort by h, then k, then l, and a positive key leads its Friedel pair."
+    k = ((key + 0x8000) >> 16) # h·2¹⁶ + k
+    hkl[2] = key - (k << 16)
+    hkl[0] = (k + 0x8000) >> 16
+    hkl[1] = k - (np.int64(hkl[0]) << 16)
 
-# %% ../nbs/02_reflections.ipynb #a92a86a4
+# %% ../nbs/02_reflections.ipynb #00e76b12
 @njit(**_JIT)
-def _members(axes, metric, bound, g2_min, g2_max, frac, occupancy, kind, b_iso, table, coefficients, hkl, g2, power):
-    "Fill hkl and |g|² of the half sphere between g2_min and g2_max, column by column, and add |F|² to power; their number."
+def _members(axes, metric, bound, g2_min, g2_max, frac, occupancy, kind, b_iso, table, coefficients, key, g2, power):
+    "Fill hkl (as keys) and |g|² of the half sphere between g2_min and g2_max, column by column, and add |F|² to power; their number."
     (H, K, L), G, S, m = bound, metric, len(frac), 0
+    w1, w2, w3 = 1 << (32 - 16*axes[0]), 1 << (32 - 16*axes[1]), 1 << (32 - 16*axes[2])
     xr, xi, yr, yi, z = _power_tables(frac, occupancy, bound)
     a, b, az, bz = np.empty(S), np.empty(S), np.empty(2*L+2), np.empty(2*L+2)
     place, u, amplitude = np.empty((2, L+1), np.int64), np.empty((2, L+1)), np.empty((4, L+1))
@@ -313,66 +316,56 @@ def _members(axes, metric, bound, g2_min, g2_max, frac, occupancy, kind, b_iso, 
                 g2[m] = q + (G[2, 2]*l + 2*p)*l
                 if g2[m] < g2_min: continue
                 row, t = (0, l) if l >= 0 else (2, -l)
-                _write_hkl(h, k, l, axes, hkl[m])
+                key[m] = abs(h*w1 + k*w2 + l*w3)
                 power[m] += amplitude[row, t]**2 + amplitude[row+1, t]**2
                 m += 1
     return m
 
-# %% ../nbs/02_reflections.ipynb #ba924571
+# %% ../nbs/02_reflections.ipynb #936bae03
 @njit(**_JIT)
-def _sort_by_g(g2, n):
-    "Indices that sort g2[:n]: buckets of equal volume, then insertion within."
-    start, order = np.zeros(n + 2, np.int64), np.empty(n, np.int64)
-    bucket = np.empty(n, np.int64)
-    scale = n/(g2[:n].max()**1.5)
-    for i in range(n):
-        bucket[i] = min(int(g2[i]*math.sqrt(g2[i])*scale), n)
-        start[bucket[i] + 1] += 1
+def _sort_by_g(n, key, g2, power, sorted_key, sorted_g2, sorted_power):
+    "Copy the first n members sorted by |g|: buckets of equal volume, then insertion within. Equal but for rounding counts as sorted."
+    start, bucket = np.zeros(n + 2, np.int64), np.empty(n, np.int64)
+    largest = g2[:n].max()
+    scale, rounding = n/largest**1.5, 1e-14*largest
+    for i in range(n): bucket[i] = min(int(g2[i]*math.sqrt(g2[i])*scale), n)
+    for i in range(n): start[bucket[i] + 1] += 1
     for i in range(n + 1): start[i+1] += start[i]
     for i in range(n):
-        order[start[bucket[i]]] = i
+        j = start[bucket[i]]
         start[bucket[i]] += 1
+        sorted_key[j], sorted_g2[j], sorted_power[j] = key[i], g2[i], power[i]
     for i in range(1, n):
-        item, j = order[i], i - 1
-        while j >= 0 and g2[order[j]] > g2[item]:
-            order[j+1] = order[j]
+        j, item, key_i, power_i = i - 1, sorted_g2[i], sorted_key[i], sorted_power[i]
+        if sorted_g2[j] <= item + rounding: continue
+        while j >= 0 and sorted_g2[j] > item + rounding:
+            sorted_key[j+1], sorted_g2[j+1], sorted_power[j+1] = sorted_key[j], sorted_g2[j], sorted_power[j]
             j -= 1
-        order[j+1] = item
-    return order
+        sorted_key[j+1], sorted_g2[j+1], sorted_power[j+1] = key_i, item, power_i
 
-# %% ../nbs/02_reflections.ipynb #9bca0247
+# %% ../nbs/02_reflections.ipynb #89733993
 _MERGE = 1e-5 # degrees of 2θ within which reflections are one line
 
 @njit(**_JIT)
-def _leads(x, y):
-    "Whether hkl x comes before y: larger h, then k, then l."
-    for i in range(3):
-        if x[i] != y[i]: return x[i] > y[i]
-    return False
-
-# %% ../nbs/02_reflections.ipynb #84961e90
-@njit(**_JIT)
-def _merge(order, hkl, g2, power, wavelength, anchor, total, multiplicity, line_hkl, first):
-    "Group sorted members into lines, apply Lorentz–polarisation; the number of lines. first[i]: first member of line i."
-    n, lines, i = len(order), 0, 0
+def _merge(n, key, g2, power, wavelength, anchor, total, multiplicity, best_key, first):
+    "Apply Lorentz–polarisation to sorted members, group them into lines; the number of lines. first[i]: first member of line i."
+    for i in range(n):
+        x = 0.25*wavelength*wavelength*g2[i] # sin²θ
+        power[i] *= 2*(1 + (1 - 2*x)**2)/(x*math.sqrt(1 - x)) # 2: the Friedel partner
+    lines = i = 0
     while i < n:
-        start, best, sum_ = i, order[i], 0.
-        x = 0.25*wavelength*wavelength*g2[best] # sin²θ
-        limit = g2[best] + 4/wavelength**2*math.sqrt(x*(1 - x))*math.radians(_MERGE) # d(g²) = 4/λ² sinθ cosθ d(2θ)
-        while i < n and (g2[order[i]] < limit or i == start):
-            m = order[i]
-            x = 0.25*wavelength*wavelength*g2[m]
-            power[m] *= 2*(1 + (1 - 2*x)**2)/(x*math.sqrt(1 - x)) # 2: the Friedel partner
-            sum_ += power[m]
-            if power[m] > power[best]*(1 + 1e-6): best = m
+        start, sum_, best = i, 0., 0.
+        x = 0.25*wavelength*wavelength*g2[i]
+        limit = g2[i] + 4/wavelength**2*math.sqrt(x*(1 - x))*math.radians(_MERGE) # d(g²) = 4/λ² sinθ cosθ d(2θ)
+        while i < n and (g2[i] < limit or i == start):
+            sum_ += power[i]
+            best = max(best, power[i])
             i += 1
-        count = 0
+        count = leader = 0
         for j in range(start, i):
-            m = order[j]
-            if power[m] > 1e-8*power[best]: count += 2
-            if power[m] > power[best]*(1 - 1e-6) and _leads(hkl[m], hkl[best]): best = m
-        anchor[lines], total[lines], multiplicity[lines], first[lines] = g2[order[start]], sum_, count, start
-        for axis in range(3): line_hkl[lines, axis] = hkl[best, axis]
+            if power[j] > 1e-8*best: count += 2
+            if power[j] >= best*(1 - 1e-6): leader = max(leader, key[j])
+        anchor[lines], total[lines], multiplicity[lines], best_key[lines], first[lines] = g2[start], sum_, count, leader, start
         lines += 1
     first[lines] = n
     return lines
@@ -386,29 +379,31 @@ def _geometry(lattice, g_max):
     bound = (np.take_along_axis(edge, axes, 1)*g_max).astype(np.int64)
     return axes, reciprocal.transpose(0, 2, 1) @ reciprocal, bound
 
-# %% ../nbs/02_reflections.ipynb #1840873b
+# %% ../nbs/02_reflections.ipynb #419748b1
 @njit(**_JIT)
-def _scale_and_cut(lines, cutoff, wavelength, anchor, intensity, multiplicity, hkl, first, count):
-    "|g|² to angles, the strongest line to 100, weak lines out; first and count say which members each line has. The number kept."
-    strongest, kept = intensity[:lines].max(), 0
+def _scale_and_cut(lines, cutoff, wavelength, anchor, total, count, key, first, two_theta, intensity, multiplicity, hkl, members):
+    "|g|² to angles, the strongest line to 100, weak lines out; first says where the members of a kept line begin. The number kept."
+    strongest, kept = total[:lines].max(), 0
     if not strongest > 1e-6: return 0 # electrons²: rounding, where all lines in range are absent
     for i in range(lines):
-        scaled = 100*intensity[i]/strongest
+        scaled = 100*total[i]/strongest
         if scaled <= cutoff: continue
-        anchor[kept] = math.degrees(2*math.asin(0.5*wavelength*math.sqrt(anchor[i])))
-        intensity[kept], multiplicity[kept] = scaled, multiplicity[i]
-        for axis in range(3): hkl[kept, axis] = hkl[i, axis]
-        first[kept], count[kept] = first[i], first[i+1] - first[i]
+        two_theta[kept] = math.degrees(2*math.asin(0.5*wavelength*math.sqrt(anchor[i])))
+        intensity[kept], multiplicity[kept] = scaled, count[i]
+        _decode(key[i], hkl[kept])
+        first[kept], members[kept] = first[i], first[i+1] - first[i]
         kept += 1
     return kept
 
-# %% ../nbs/02_reflections.ipynb #c1bb5fe9
+# %% ../nbs/02_reflections.ipynb #e3cbc638
 @njit(**_JIT)
 def _chunk(axes, metric, bound, room, offset, frac, occupancy, kind, b_iso, wavelength, g_min, g_max, tables, coefficients, cutoff,
            keep_members):
     "Lines of N crystals: n_lines (N,), then two_theta, intensity, multiplicity, hkl, members per line, member hkl and power."
     total, largest = room.sum(), room.max()
-    hkl, g2, power = np.empty((largest, 3), np.int16), np.empty(largest), np.empty(largest)
+    found_members = np.empty(largest, np.int64), np.empty(largest), np.empty(largest) # key, g2, power
+    key, g2, power = np.empty(largest, np.int64), np.empty(largest), np.empty(largest) # the same, sorted
+    anchor, sums, line_multiplicity, line_key = np.empty(largest), np.empty(largest), np.empty(largest, np.int16), np.empty(largest, np.int64)
     first, n_lines = np.empty(largest + 1, np.int64), np.zeros(len(room), np.int64)
     two_theta, intensity, count = np.empty(total), np.empty(total), np.empty(total, np.int32)
     multiplicity, line_hkl = np.empty(total, np.int16), np.empty((total, 3), np.int16)
@@ -417,18 +412,19 @@ def _chunk(axes, metric, bound, room, offset, frac, occupancy, kind, b_iso, wave
     done = members = n = 0
     for c in range(len(room)):
         i, j = offset[c], offset[c+1]
-        power[:room[c]] = 0.
+        found_members[2][:room[c]] = 0.
         for t in range(len(tables)): n = _members(axes[c], metric[c], bound[c], g_min*g_min, g_max*g_max, frac[i:j], occupancy[i:j],
-                                                  kind[i:j], b_iso[i:j], tables[t], coefficients[t], hkl, g2, power)
+                                                  kind[i:j], b_iso[i:j], tables[t], coefficients[t], *found_members)
         if n == 0: continue
-        order = _sort_by_g(g2, n)
-        out = two_theta[done:], intensity[done:], multiplicity[done:], line_hkl[done:], first
-        found = _merge(order, hkl, g2, power, wavelength, *out)
-        scale = 100/max(intensity[done:done+found].max(), 1e-300)
-        kept = _scale_and_cut(found, cutoff, wavelength, *out, count[done:])
+        _sort_by_g(n, *found_members, key, g2, power)
+        lines = _merge(n, key, g2, power, wavelength, anchor, sums, line_multiplicity, line_key, first)
+        kept = _scale_and_cut(lines, cutoff, wavelength, anchor, sums, line_multiplicity, line_key, first,
+                              two_theta[done:], intensity[done:], multiplicity[done:], line_hkl[done:], count[done:])
+        scale = 100/max(sums[:lines].max(), 1e-300)
         for line in range(kept if keep_members else 0):
-            for m in order[first[line]:first[line] + count[done+line]]:
-                member_hkl[members], member_intensity[members] = hkl[m], scale*power[m]
+            for m in range(first[line], first[line] + count[done+line]):
+                _decode(key[m], member_hkl[members])
+                member_intensity[members] = scale*power[m]
                 members += 1
         n_lines[c] = kept
         done += kept
@@ -483,14 +479,14 @@ class Reflections:
         return pd.DataFrame(dict(h=h, k=k, l=l, multiplicity=self.multiplicity[r], d=self.d[r],
                                  two_theta=self.two_theta[r], intensity=self.intensity[r]))
 
-# %% ../nbs/02_reflections.ipynb #690e0142
+# %% ../nbs/02_reflections.ipynb #cafff3e1
 _MOST_REFLECTIONS = 20_000_000 # half a sphere of this many takes about 2 GB
 
 def _unusable(crystals, expected, known):
     "Crystals that can't be simulated: id and reason, indexed by place. `expected`: reflections of each, (N,); `known`: elements with a form factor."
     site_bad = ~(np.isfinite(crystals.frac).all(1) & np.isfinite(crystals.occupancy) & np.isfinite(crystals.b_iso))
     owner = np.repeat(np.arange(len(crystals)), np.diff(crystals.site_offset))
-    strange = ~np.isin(crystals.number, known)
+    strange = ~np.isin(np.arange(256), known)[crystals.number]
     def among(owners): return np.isin(np.arange(len(crystals)), owners)
     reasons = np.full(len(crystals), '', dtype=object)
     for reason, bad in {
@@ -501,7 +497,7 @@ def _unusable(crystals, expected, known):
         'too many reflections for memory; use a longer wavelength or a smaller range of 2θ': expected > _MOST_REFLECTIONS,
     }.items(): reasons[bad & (reasons == '')] = reason
     bad = np.flatnonzero(reasons)
-    return pd.DataFrame(dict(id=crystals.frame['id'].to_numpy()[bad], reason=reasons[bad]), index=bad)
+    return pd.DataFrame(dict(id=crystals.frame['id'].iloc[bad].to_numpy(), reason=reasons[bad]), index=bad)
 
 # %% ../nbs/02_reflections.ipynb #11f7e310
 def _slices_of_equal_cost(cost, n, at_most=512):
@@ -528,7 +524,7 @@ def _collect(chunks, capacity):
     for x, n in zip(whole, length): x.resize((n, *x.shape[1:]), refcheck=False)
     return whole
 
-# %% ../nbs/02_reflections.ipynb #be1b8806
+# %% ../nbs/02_reflections.ipynb #aa5f5585
 def _assemble(columns, usable, crystals, rejected, wavelength, two_theta, members):
     "`Reflections` from the kernel's arrays; crystals without a line join the rejected ones."
     n_lines, angle, intensity, multiplicity, hkl, count, member_hkl, member_intensity = columns
@@ -536,7 +532,9 @@ def _assemble(columns, usable, crystals, rejected, wavelength, two_theta, member
     lines_of[usable] = n_lines
     silent = usable[n_lines == 0]
     reason = f'no reflection between {two_theta[0]:g}° and {two_theta[1]:g}°'
-    rejected = pd.concat([rejected, pd.DataFrame(dict(id=crystals.frame['id'].to_numpy()[silent], reason=reason), index=silent)]).sort_index()
+    if len(silent):
+        more = pd.DataFrame(dict(id=crystals.frame['id'].iloc[silent].to_numpy(), reason=reason), index=silent)
+        rejected = pd.concat([rejected, more]).sort_index()
     result = Reflections(np.concatenate([[0], np.cumsum(lines_of)]), angle, intensity, multiplicity, hkl, wavelength,
                          crystals.lattice.astype(float), rejected)
     if not members: return result
@@ -544,7 +542,7 @@ def _assemble(columns, usable, crystals, rejected, wavelength, two_theta, member
     return replace(result, member_offset=np.concatenate([[0], np.cumsum(count)]), member_hkl=member_hkl.astype(narrow),
                    member_intensity=member_intensity)
 
-# %% ../nbs/02_reflections.ipynb #21e2d7af
+# %% ../nbs/02_reflections.ipynb #aa16ebba
 def _tables(numbers, form_factors, anomalous, wavelength, s_max, exact):
     "Form-factor tables (T, E, cells, 4) and coefficients (T, E, 11): f0 alone, or f0 + f′ and f″, whose powers add."
     coefficients = form_factor_coefficients(numbers, form_factors)[None]
@@ -553,9 +551,10 @@ def _tables(numbers, form_factors, anomalous, wavelength, s_max, exact):
         coefficients = np.concatenate([coefficients, np.zeros_like(coefficients)])
         coefficients[0, :, 8] += f1 # the constant term c
         coefficients[1, :, 8] = f2
-    return np.stack([_form_factor_table(c, s_max) for c in coefficients])[:, :, :0 if exact else None].copy(), coefficients
+    if exact: return np.empty((*coefficients.shape[:2], 0, 4)), coefficients
+    return np.stack([[_form_factor_table(tuple(row), s_max) for row in c.tolist()] for c in coefficients]), coefficients
 
-# %% ../nbs/02_reflections.ipynb #b01975a2
+# %% ../nbs/02_reflections.ipynb #45815f9f
 def powder_reflections(
     crystals: CrystalTable, # N crystals
     radiation: str|float='CuKa1', # a name in `RADIATIONS`, or Å
@@ -566,6 +565,8 @@ def powder_reflections(
     cutoff: float=1e-3, # weaker lines are dropped; the strongest is 100
     members: bool=False, # keep each line's unmerged half-sphere members too
     threads: int|None=None, # one a core unless given
+    device: 'str|torch.device'='cpu', # another torch device, 'cuda' say, computes as the chapter torch tells; form factors are exact there
+    dtype: 'str|torch.dtype|None'=None, # of torch's structure factors, float64 unless given; where given, torch computes on the CPU too
 ) -> Reflections: # crystals that give no lines are listed in its `rejected`
     "Powder lines of many crystals in the kinematic theory (International Tables B 1.2, C 6.2)."
     wavelength, (low, high) = wavelength_of(radiation), map(float, two_theta)
@@ -579,6 +580,12 @@ def powder_reflections(
     rows, offset = ragged_rows(crystals.site_offset, usable)
     number = crystals.number[rows].astype(np.int64)
     present = np.flatnonzero(np.bincount(number))
+    if str(device) != 'cpu' or dtype is not None:
+        from xrd_nb.simulate_torch import columns_torch # a later chapter, needed by nobody who stays on the CPU
+        sites = [x[rows].astype(float) for x in (crystals.frac, crystals.occupancy, crystals.b_iso)]
+        columns = columns_torch(crystals.lattice[usable].astype(float), offset, *sites, np.searchsorted(present, number), wavelength, g_min, g_max,
+                                _tables(present, form_factors, anomalous, wavelength, 0., True)[1], cutoff, members, exact, device, dtype)
+        return _assemble(columns, usable, crystals, rejected, wavelength, (low, high), members)
     tables, coefficients = _tables(present, form_factors, anomalous, wavelength, g_max/2, exact)
     axes, metric, bound = _geometry(crystals.lattice[usable].astype(float), g_max)
     room, threads = _count_members(metric, bound, g_max*g_max), threads or available_threads()
@@ -588,23 +595,26 @@ def powder_reflections(
     def compute(s): return _chunk(axes[s], metric[s], bound[s], room[s], offset[s.start:s.stop+1], *sites, wavelength, g_min, g_max,
                                   tables, coefficients, cutoff, members)
     slices = _slices_of_equal_cost(room*(np.diff(offset) + 20) + 1, 16*threads)
-    with ThreadPoolExecutor(threads) as pool: columns = _collect(pool.map(compute, slices), room.sum() + len(room))
+    with ThreadPoolExecutor(threads) as pool:
+        columns = _collect((pool.map if threads > 1 else map)(compute, slices), room.sum() + len(room))
     return _assemble(columns, usable, crystals, rejected, wavelength, (low, high), members)
 
-# %% ../nbs/02_reflections.ipynb #9d870f20
-def cluster_lines(
-    two_theta: np.ndarray, # degrees, (R,)
-    intensity: np.ndarray, # (R,)
-    width: float=2e-3, # lines nearer than this to their neighbour are one, degrees
-) -> tuple[np.ndarray, np.ndarray]: # intensity-weighted 2θ and summed intensity, strongest 100, (C,) each
-    "Lines that no instrument could separate, taken together, so that two programs' lists can be compared."
-    order = np.argsort(two_theta)
-    angle, power = np.asarray(two_theta)[order], np.asarray(intensity)[order]
-    group = np.concatenate([[0], np.cumsum(np.diff(angle) > width)])
-    total = np.bincount(group, power)
-    return np.bincount(group, power*angle)/total, 100*total/total.max()
+# %% ../nbs/02_reflections.ipynb #dd4c2b74
+def paired_groups(
+    x: np.ndarray, y: np.ndarray, # our lines: 2θ in degrees and intensity, (R,)
+    u: np.ndarray, v: np.ndarray, # another program's, (Q,)
+    width: float=2e-3, # lines nearer than this to their neighbour are one group, degrees
+) -> tuple: # our mean 2θ and intensity, the other's mean 2θ and intensity, (C,) each; NaN and 0 where one has none
+    "Two lists of lines in groups that no instrument could separate and that both share, each with its strongest group at 100."
+    angle = np.concatenate([x, u])
+    order, group = np.argsort(angle), np.empty(len(angle), int)
+    group[order] = np.cumsum(np.diff(angle[order], prepend=angle[order[0]]) > width)
+    def sums(g, angle, power):
+        total = np.bincount(g, power, group.max() + 1)
+        with np.errstate(invalid='ignore'): return np.bincount(g, power*angle, group.max() + 1)/total, 100*total/total.max()
+    return *sums(group[:len(x)], x, y), *sums(group[len(x):], u, v)
 
-# %% ../nbs/02_reflections.ipynb #abcd7c2e
+# %% ../nbs/02_reflections.ipynb #8781c602
 def compare_with_pymatgen(
     crystals: CrystalTable, # N crystals; B factors are not compared (pymatgen has none per site)
 ) -> pd.DataFrame: # id, lines, missing, extra, two_theta (largest deviation, degrees), intensity (largest deviation, of 100)
@@ -617,10 +627,9 @@ def compare_with_pymatgen(
     ours = powder_reflections(crystals, form_factors='pymatgen', cutoff=cutoff)
     for i, structure in enumerate(crystals.to_pymatgen()):
         with patch.object(Settings, 'SCALED_INTENSITY_TOL', cutoff): theirs = calculator.get_pattern(structure, two_theta_range=(5, 90))
-        (x, y), (u, v) = cluster_lines(*ours.lines(i)[['two_theta', 'intensity']].to_numpy().T), cluster_lines(theirs.x, theirs.y)
-        near = np.abs(x[:, None] - u[None, :]) # (C, D)
-        here, there, pair = near.min(1) < 1e-3, near.min(0) < 1e-3, near.argmin(1)
-        seen = here & (y > 1e-3)
-        rows.append((crystals.frame['id'][i], seen.sum(), (~there & (v > 1e-3)).sum(), (~here & (y > 1e-3)).sum(),
-                     np.abs(x - u[pair])[seen].max(), np.abs(y - v[pair])[seen].max()))
+        mine = slice(*ours.offset[i:i+2])
+        x, y, u, v = paired_groups(ours.two_theta[mine], ours.intensity[mine], np.array(theirs.x), np.array(theirs.y))
+        seen = (y > 1e-3) & (v > 0)
+        rows.append((crystals.frame['id'][i], seen.sum(), ((y == 0) & (v > 1e-3)).sum(), ((v == 0) & (y > 1e-3)).sum(),
+                     np.abs(x - u)[seen].max(), np.abs(y - v)[seen].max()))
     return pd.DataFrame(rows, columns=['id', 'lines', 'missing', 'extra', 'two_theta', 'intensity'])

@@ -29,7 +29,7 @@ def crystals_hash(
     digest.update('\n'.join(crystals.frame['id'].astype(str)).encode())
     return digest.hexdigest()[:16]
 
-# %% ../nbs/04_store.ipynb #c58f8c03
+# %% ../nbs/04_store.ipynb #1509e340
 def kernel_hash() -> str: # 8 hex digits
     "A fingerprint of the code and the tables that compute lines."
     try: release = version('xrd_nb')
@@ -44,7 +44,7 @@ def cache_name(
     "Where the lines of these crystals under these settings are kept: equal questions, equal names."
     question = inspect.signature(powder_reflections).bind(crystals, **settings)
     question.apply_defaults()
-    asked = {name: x for name, x in question.arguments.items() if name not in ('crystals', 'threads')}
+    asked = {name: str(x) if name in ('device', 'dtype') else x for name, x in question.arguments.items() if name not in ('crystals', 'threads')}
     text = json.dumps([crystals_hash(crystals), kernel_hash(), asked], default=lambda x: np.asarray(x).tolist())
     return f'reflections-{hashlib.sha256(text.encode()).hexdigest()[:20]}.arrow'
 
