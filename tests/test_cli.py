@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from xrd_nb.crystals import bundled_crystals
 
-COMMANDS = ('simulate', 'train', 'evaluate', 'embed', 'demo', 'docs')
+COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'demo', 'docs')
 
 def xrd_nb(*words, cwd=None):
     "Run the command; (exit code, what it printed, what it complained of)."
@@ -93,7 +93,21 @@ def test_evaluate_and_embed_other_crystals(run, cifs, tmp_path):
     assert xrd_nb('evaluate', run, '--crystals', cifs, '-o', tmp_path/'report', '--quiet')[0] == 1 # broken.cif
     code, _, err = xrd_nb('embed', run, '--crystals', cifs, '-o', tmp_path/'map.html', '--quiet')
     assert code == 1 and 'broken.cif' in err
-    assert 'cubic' in (tmp_path/'map.html').read_text() and (tmp_path/'map.png').exists()
+    assert (tmp_path/'map.html').stat().st_size > 1e6 and (tmp_path/'map.png').exists()
+
+def test_embed_keeps_a_map_and_sets_files_on_it(run, tmp_path):
+    page, scan, junk = tmp_path/'map.html', tmp_path/'scan.xy', tmp_path/'notes.txt'
+    angle = np.arange(10, 80, 0.02)
+    np.savetxt(scan, np.c_[angle, 50 + 1000*sum(np.exp(-(angle - at)**2/0.02) for at in (27.4, 31.7, 45.4))])
+    junk.write_text('call the lab about the furnace')
+    code, out, _ = xrd_nb('embed', run, '-o', page, '--patterns', scan, '--colour', 'density', '--dim', 3, '--quiet')
+    assert code == 0 and 'trustworthiness' in out and 'PCA of the patterns' in out
+    assert {'map.html', 'map.png', 'map.csv', 'map.json', 'map.parquet'} <= {p.name for p in tmp_path.iterdir()}
+    code, out, err = xrd_nb('embed', run, '--onto', page, '--patterns', scan, '--patterns', junk, '-o', tmp_path/'new.html', '--quiet')
+    assert code == 1 and 'scan.xy' in out and 'notes.txt' in err and (tmp_path/'new.html').exists()
+    assert xrd_nb('embed', run, '--method', 'tsne', '-o', page, '--quiet')[0] == 0
+    code, _, err = xrd_nb('embed', run, '--onto', page, '--patterns', scan, '-o', tmp_path/'new.html')
+    assert code == 2 and 'only maps by pca' in err and err.count('\n') == 1
 
 def test_a_property(crystals, tmp_path):
     assert xrd_nb('train', '--crystals', crystals, '--out', tmp_path/'run', '--task', 'density', '--epochs', 2, '--quiet')[0] == 0

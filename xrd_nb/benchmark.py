@@ -203,8 +203,13 @@ def compare_set(
         row |= dict(ratio_of_totals=row['total']/total, ratio_of_medians=row['median']/rows[0]['median'])
     return rows, each
 
-# %% ../nbs/32_benchmark.ipynb #c8cd1b88
-def draw(lines, threads, seed=0, size=1000):
+# %% ../nbs/32_benchmark.ipynb #4735f29b
+def draw(
+    lines, # `Reflections` of N crystals
+    threads: int, # of the renderer
+    seed: int=0, # of the conditions
+    size: int=1000, # patterns a batch
+) -> None:
     "Render all crystals in batches under random conditions; returns nothing, as a loader hands its batches on."
     for i in range(0, len(lines), size):
         batch = lines[i:i+size]
@@ -280,7 +285,7 @@ def peak_memory() -> float|None: # GB; None on Windows, which doesn't say
     except ImportError: return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/1e9
 
-# %% ../nbs/32_benchmark.ipynb #aa6ea031
+# %% ../nbs/32_benchmark.ipynb #a065d43d
 def whole_set(
     folder: str, # with the two Parquet files of the Materials Project
 ) -> dict: # crystals, lines, seconds for each step, gigabytes in memory and on disk
@@ -306,7 +311,10 @@ def whole_set(
     return dict(crystals=sum(map(len, tables)), lines=sum(counts), threads=available_threads(), seconds=seconds,
                 gigabytes_in_memory=memory, gigabytes_on_disk=size)
 
-def in_own_process(function, *arguments):
+def in_own_process(
+    function, # that a fresh process can import
+    *arguments, # to call it with
+): # what it returns
     "Call a function in a fresh process."
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool: return pool.submit(function, *arguments).result()
 

@@ -8,7 +8,7 @@ __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'S
            'prototype_keys', 'split_keys', 'draw_conditions', 'PatternDataset', 'network_input', 'EpochBatches',
            'pattern_loader', 'element_fractions']
 
-# %% ../nbs/10_datasets.ipynb #e234b110
+# %% ../nbs/10_datasets.ipynb #f16f2254
 import hashlib, os
 from pathlib import Path
 import numpy as np
@@ -17,22 +17,23 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .core import XrdInputError
 from .crystals import CrystalTable, in_parallel
-from .profiles import GRID, IDEAL, Instrument, Sample, random_conditions, render
+from .measured import background
+from .profiles import GRID, IDEAL, Instrument, Sample, random_conditions, random_mask, render
 from .reflections import Reflections
 from .store import crystals_hash
 
-# %% ../nbs/10_datasets.ipynb #508add7e
+# %% ../nbs/10_datasets.ipynb #9b5251bf
 SYMMETRY_TASKS = ('crystal_system', 'extinction_group', 'space_group')
 PROPERTY_UNITS = {'formation_energy_per_atom': 'eV/atom', 'band_gap': 'eV', 'e_above_hull': 'eV/atom', 'density': 'g/cm³',
                   'bulk_modulus': 'GPa', 'shear_modulus': 'GPa'}
-TASKS = (*SYMMETRY_TASKS, *PROPERTY_UNITS, 'properties')
+TASKS = (*SYMMETRY_TASKS, *PROPERTY_UNITS, 'properties', 'everything')
 
 def properties_of(
     task: str, # one of `TASKS`
 ) -> tuple: # K names, in the order of the network's answers; none for a symmetry
     "Which properties a task asks for."
     if task not in TASKS: raise XrdInputError(f'unknown task {task!r}; use one of {", ".join(TASKS)}')
-    if task == 'properties': return tuple(PROPERTY_UNITS)
+    if task in ('properties', 'everything'): return tuple(PROPERTY_UNITS)
     return (task,) if task in PROPERTY_UNITS else ()
 
 # %% ../nbs/10_datasets.ipynb #703530ac
@@ -48,17 +49,19 @@ def property_values(
     low, high = PLAUSIBLE.get(name, (-np.inf, np.inf))
     return np.where((values >= low) & (values <= high), values, np.float32(np.nan))
 
-# %% ../nbs/10_datasets.ipynb #855e7f06
+# %% ../nbs/10_datasets.ipynb #9b269c9e
 def targets(
     crystals: CrystalTable, # N crystals
     task: str, # one of `TASKS`
-) -> np.ndarray: # space-group numbers, 0 where unknown, (N,) int64; or K property values, NaN where unknown, (N, K) float32
+) -> np.ndarray: # space-group numbers, 0 where unknown, (N,) int64; or K values, NaN where unknown, (N, K) float32; 'everything': the first is the space group
     "The answers to a task."
     names = properties_of(task)
-    columns = names or ('space_group',)
+    columns = (*names, 'space_group') if task == 'everything' or not names else names
     if not set(columns) & set(crystals.frame): raise XrdInputError(f'the crystals have no column {", ".join(columns)}; task {task} needs it')
-    if names: return np.stack([property_values(crystals, name) for name in names], axis=1)
-    return crystals.frame['space_group'].fillna(0).to_numpy(np.int64)
+    values = [property_values(crystals, name) for name in names]
+    if 'space_group' not in columns: return np.stack(values, axis=1)
+    group = crystals.frame['space_group'].fillna(0).to_numpy(np.int64)
+    return np.stack([np.where(group > 0, group, np.nan), *values], axis=1, dtype=np.float32, casting='unsafe') if names else group
 
 # %% ../nbs/10_datasets.ipynb #f5e34c77
 def has_target(
@@ -154,8 +157,8 @@ def split_keys(
     if split == 'formula': return crystals.frame['formula'].astype(str).to_numpy()
     return prototype_keys(crystals)
 
-# %% ../nbs/10_datasets.ipynb #914a4946
-CONDITIONS = ('ideal', 'mild', 'lab')
+# %% ../nbs/10_datasets.ipynb #cc32ab98
+CONDITIONS = ('ideal', 'mild', 'lab', 'measured')
 
 def draw_conditions(
     conditions: str, # one of `CONDITIONS`
@@ -166,12 +169,13 @@ def draw_conditions(
     if conditions not in CONDITIONS: raise XrdInputError(f'unknown conditions {conditions!r}; use one of {", ".join(CONDITIONS)}')
     if conditions == 'ideal': return IDEAL
     if conditions == 'lab': return random_conditions(n, seed)
+    if conditions == 'measured': return random_conditions(n, seed, texture=1/3)
     rng = np.random.default_rng(seed)
     width = np.exp(rng.uniform(np.log(0.06), np.log(0.17), n)) # degrees, about the 0.1 of `IDEAL`
     return (Instrument(U=0, V=0, W=width**2, X=rng.uniform(0, 0.03, n), kalpha2=0, zero=rng.uniform(-0.02, 0.02, n)),
             Sample(scale=rng.uniform(0.98, 1.02, n), b_overall=rng.uniform(0, 1, n)))
 
-# %% ../nbs/10_datasets.ipynb #61570ae0
+# %% ../nbs/10_datasets.ipynb #830a1154
 class PatternDataset(Dataset):
     "What networks read of N crystals, and the answers, a batch at a time; patterns are rendered when they are asked for."
     def __init__(self,
@@ -181,10 +185,11 @@ class PatternDataset(Dataset):
         seed: int=0, # of the conditions
         others: dict={}, # further inputs by name: arrays (N, ...), or a function of the index (B,) that gives a batch
         inputs: tuple=('pattern',), # which inputs a batch holds
+        untold: float=0., # share of patterns whose composition is withheld: a row of zeros
     ):
         draw_conditions(conditions, 1, 0) # refuses an unknown name now, and not in the first batch
         self.reflections, self.target, self.conditions, self.seed = reflections, target, conditions, seed
-        self.others, self.inputs = others, inputs
+        self.others, self.inputs, self.untold = others, inputs, untold
 
     def __len__(self): return len(self.reflections)
 
@@ -197,11 +202,19 @@ class PatternDataset(Dataset):
             if name == 'pattern': batch[name] = self.patterns(index, keys)
             elif callable(self.others[name]): batch[name] = self.others[name](index)
             else: batch[name] = torch.as_tensor(self.others[name][index])
+        if self.untold: batch['composition'][np.random.default_rng([self.seed, 1, *map(int, keys)]).random(len(index)) < self.untold] = 0
         return batch
 
     def patterns(self, index, keys):
-        under = draw_conditions(self.conditions, len(index), [self.seed, *map(int, keys)])
-        return network_input(render(self.reflections[index], *under))
+        seed = [self.seed, *map(int, keys)]
+        under = draw_conditions(self.conditions, len(index), seed)
+        if self.conditions != 'measured': return network_input(render(self.reflections[index], *under))
+        rng = np.random.default_rng([*seed, 2])
+        share = np.where(rng.random(len(index)) < 1/6, rng.uniform(0.02, 0.15, len(index)), 0.) # of the strongest line
+        drawn = render(self.reflections[index], *under, impurity=self.reflections[rng.integers(len(self), size=len(index))], impurity_share=share)
+        mask = random_mask(len(index), [*seed, 3])
+        drawn = np.clip(drawn - background(drawn), 0, None)
+        return network_input(drawn/np.maximum((drawn*mask).max(1, keepdims=True), 1e-6), mask)
 
 # %% ../nbs/10_datasets.ipynb #5bb88789
 def network_input(

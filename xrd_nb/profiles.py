@@ -17,7 +17,7 @@ from numba import njit
 from .core import XrdInputError
 from .reflections import RADIATIONS, Reflections, available_threads, powder_reflections
 
-# %% ../nbs/03_profiles.ipynb #40bfe530
+# %% ../nbs/03_profiles.ipynb #5647a986
 @dataclass(frozen=True)
 class Grid:
     "Equally spaced 2θ positions."
@@ -32,7 +32,6 @@ class Grid:
 
 GRID = Grid()
 
-# %% ../nbs/03_profiles.ipynb #0269b726
 LINE_RANGE = (4.0, 95.0) # degrees of 2θ for which lines are needed to render the default grid
 
 # %% ../nbs/03_profiles.ipynb #6fe0467f
@@ -127,7 +126,7 @@ def _add_tail(y, u, du, lorentz):
         x = u + du*_f32(np.int32(j))
         y[j] += lorentz/(_f32(1) + x*x)
 
-# %% ../nbs/03_profiles.ipynb #c7120503
+# %% ../nbs/03_profiles.ipynb #8a07c83d
 @njit(**_FAST)
 def _add_integrated(y, x, area, width, eta, reach):
     "Add a peak's mean over each pixel; all lengths in steps."
@@ -157,7 +156,6 @@ def _add_peak(y, x, area, width, eta, floor):
         _add_tail(y[a:b], _f32((a - x)*du), _f32(du), _f32(lorentz))
         if d > c: _add_tail(y[c:d], _f32((c - x)*du), _f32(du), _f32(lorentz))
 
-# %% ../nbs/03_profiles.ipynb #8e7ff311
 _WIDTH_STEP = 2.0 # degrees of 2θ
 
 @njit(**_FAST)
@@ -186,7 +184,7 @@ def _geometry_factor(s, cosine, polarised, variable):
     cos2 = 1 - 2*s*s
     return (1 + polarised*cos2*cos2)/(s*s*cosine)*(1 + variable*(s - 1))
 
-# %% ../nbs/03_profiles.ipynb #64004fa9
+# %% ../nbs/03_profiles.ipynb #eab01804
 _HIGHEST = 0.999 # sin θ up to which lines are drawn; beyond, widths and shifts lose their meaning
 
 @njit(**_FAST)
@@ -197,7 +195,6 @@ def _other_angle(theta, sine, ratio):
     if abs(d) > 0.1: return math.asin(s2)
     return theta + d*(1 + d*d*(1/6 + d*d*(3/40 + d*d*(15/336))))
 
-# %% ../nbs/03_profiles.ipynb #faa0b7dd
 _PER_STEP = 4 # bins in a step whose lines are taken together
 
 @njit(**_FAST)
@@ -337,7 +334,7 @@ def _add_crystal(y, start, step, two_theta, intensity, strongest, wavelength, ra
         if part > 0: _add_lines(y, start, step, theta, sine, area, part/(1 + kalpha2 + kbeta), ratio, c, widths, floor)
     return area.max()
 
-# %% ../nbs/03_profiles.ipynb #754cd4c2
+# %% ../nbs/03_profiles.ipynb #ae94baac
 @njit(**_FAST)
 def _hash(counter, key):
     "32 random bits (the finaliser 'lowbias32' of C. Wellons' hash prospector)."
@@ -362,7 +359,6 @@ def _normals(z, key):
         x = (_f32(total) - _f32(4*65535))*_f32(math.sqrt(12/8)/65536)
         z[i] = x + _f32(0.15/24)*x*(x*x - _f32(3)) # −0.15: excess kurtosis of the sum
 
-# %% ../nbs/03_profiles.ipynb #c2946b61
 _FEW = 8 # counts up to which Poisson's distribution is summed
 
 @njit(**_FAST)
@@ -431,7 +427,7 @@ def _add_curve(y, curve, height):
         first, part = _f32(height*(curve[k] + slope*(a - k*per_cell))), y[a:min(b, len(y))]
         for i in range(len(part)): part[i] += first + _f32(height*slope)*_f32(np.int32(i))
 
-# %% ../nbs/03_profiles.ipynb #1d2cd9e6
+# %% ../nbs/03_profiles.ipynb #a9c16aa4
 @njit(**_FAST)
 def _render_some(out, start, step, offset, two_theta, intensity, other_offset, other_two_theta, other_intensity, wavelength, ratios,
                  conditions, keys, normalise):
@@ -449,7 +445,6 @@ def _render_some(out, start, step, offset, two_theta, intensity, other_offset, o
         if c.counts < np.inf: _count(y, _f32(c.counts/y.max()), keys[n], z)
         if normalise: y /= max(y.max(), _f32(1e-30))
 
-# %% ../nbs/03_profiles.ipynb #85e6a21f
 _POSITIVE = ('size', 'scale', 'march', 'radius', 'counts')
 _NOT_NEGATIVE = ('strain', 'b_overall', 'kalpha2', 'kbeta', 'axial', 'background', 'impurity_share')
 
@@ -532,11 +527,11 @@ def random_conditions(
         sample.march, sample.texture_axis = np.where(rng.random(n) < texture, spread(0.6, 1/0.6), 1.), axes[rng.integers(7, size=n)]
     return instrument, sample
 
-# %% ../nbs/03_profiles.ipynb #51051ab0
+# %% ../nbs/03_profiles.ipynb #3b53ab4c
 def random_mask(
     n: int, # patterns
     seed: int|list, # same seed, same mask
-    grid: Grid=GRID,
+    grid: Grid=GRID, # 2θ positions, L of them
 ) -> np.ndarray: # bool, true where measured, (n, grid.n)
     "Draw the measured part of the axis for each of n patterns."
     rng = np.random.default_rng(seed)

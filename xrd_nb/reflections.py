@@ -19,7 +19,7 @@ from numba import njit
 from .core import XrdInputError, data_file
 from .crystals import CrystalTable, ragged_rows
 
-# %% ../nbs/02_reflections.ipynb #5fa088c5
+# %% ../nbs/02_reflections.ipynb #8820c9ac
 RADIATIONS = { # Å; Hölzer et al. 1997 (Phys. Rev. A 56, 4554) as in International Tables C 4.2.2.4; Ka: the usual weighted means
     'CrKa': 2.29100, 'CrKa1': 2.289726, 'CrKa2': 2.293651, 'CrKb': 2.084881,
     'FeKa': 1.93735, 'FeKa1': 1.936041, 'FeKa2': 1.939973, 'FeKb': 1.756604,
@@ -28,7 +28,6 @@ RADIATIONS = { # Å; Hölzer et al. 1997 (Phys. Rev. A 56, 4554) as in Internati
     'MoKa': 0.71073, 'MoKa1': 0.709317, 'MoKa2': 0.713607, 'MoKb': 0.632303,
     'AgKa': 0.560885, 'AgKa1': 0.559422, 'AgKa2': 0.563813, 'AgKb': 0.497082}
 
-# %% ../nbs/02_reflections.ipynb #252f288c
 def wavelength_of(
     radiation: str|float, # a name in `RADIATIONS`, or a wavelength in Å
 ) -> float: # Å
@@ -39,7 +38,7 @@ def wavelength_of(
     if not 0.01 < float(radiation) < 10: raise XrdInputError(f'wavelength {radiation} Å is outside 0.01 to 10 Å')
     return float(radiation)
 
-# %% ../nbs/02_reflections.ipynb #faa0013f
+# %% ../nbs/02_reflections.ipynb #1bb934d3
 def d_spacing(
     lattice: np.ndarray, # cell vectors a, b, c as rows, Å, (3, 3)
     hkl: np.ndarray, # Miller indices, (..., 3)
@@ -48,7 +47,6 @@ def d_spacing(
     reciprocal = np.linalg.inv(lattice).T # rows a*, b*, c* without 2π, 1/Å
     return 1/np.linalg.norm(np.asarray(hkl) @ reciprocal, axis=-1)
 
-# %% ../nbs/02_reflections.ipynb #3c7b6234
 def bragg_angle(
     d: np.ndarray, # Å, (...)
     wavelength: float, # Å
@@ -71,7 +69,7 @@ def collect_form_factors() -> pd.DataFrame: # a row per table and element: table
     names = [f'{x}{i}' for x in 'ab' for i in range(1, 5)]
     return pd.DataFrame(rows, columns=['table', 'number', *names, 'c', 'alpha', 'beta'])
 
-# %% ../nbs/02_reflections.ipynb #2f1ebf5b
+# %% ../nbs/02_reflections.ipynb #ffc1cec4
 FORM_FACTORS = ('it92', 'pymatgen')
 
 @cache
@@ -92,7 +90,6 @@ def form_factor_coefficients(
     if missing: raise XrdInputError(f'the {table} form factors do not cover atomic number {missing[0]}; leave such crystals out')
     return rows.loc[numbers].to_numpy()
 
-# %% ../nbs/02_reflections.ipynb #e358c1b0
 def form_factor(
     number: int, # atomic number
     s: np.ndarray, # sin θ / λ, 1/Å, (...)
@@ -104,7 +101,7 @@ def form_factor(
     gaussians = sum(a*np.exp(-b*s2) for a, b in zip((a1, a2, a3, a4), (b1, b2, b3, b4)))
     return c + (alpha + beta*s2)*gaussians
 
-# %% ../nbs/02_reflections.ipynb #1ecce17a
+# %% ../nbs/02_reflections.ipynb #2bd779f1
 _HC = 12398.4198 # eV·Å
 _LAST_DISPERSION = 92 # uranium: the method goes no further
 
@@ -121,7 +118,6 @@ def collect_dispersion() -> pd.DataFrame: # a row per radiation and element: rad
     rows = [(name, z, *compute_dispersion(z, x)) for name, x in RADIATIONS.items() for z in range(3, _LAST_DISPERSION + 1)]
     return pd.DataFrame(rows, columns=['radiation', 'number', 'f1', 'f2']).round(5)
 
-# %% ../nbs/02_reflections.ipynb #cdb668c2
 def dispersion(
     numbers: np.ndarray, # atomic numbers, (E,)
     wavelength: float, # Å
@@ -157,11 +153,10 @@ def lorentz_polarisation(
     theta = np.radians(two_theta)/2
     return (1 + np.cos(2*theta)**2)/(np.sin(theta)**2*np.cos(theta))
 
-# %% ../nbs/02_reflections.ipynb #ccb772b8
+# %% ../nbs/02_reflections.ipynb #21356a40
 # FMA and reordered sums are wanted; NaN and infinity keep their meaning, since bad input must not slip through.
 _JIT = dict(cache=True, nogil=True, error_model='numpy', fastmath={'contract', 'reassoc', 'nsz', 'arcp'})
 
-# %% ../nbs/02_reflections.ipynb #bf99f053
 @njit(**_JIT)
 def _powers(x, weight, re, im):
     "re[m] + i im[m] = weight·exp(2πi m x), by repeated multiplication."
@@ -170,7 +165,6 @@ def _powers(x, weight, re, im):
     for m in range(1, len(re)):
         re[m], im[m] = re[m-1]*c - im[m-1]*s, re[m-1]*s + im[m-1]*c
 
-# %% ../nbs/02_reflections.ipynb #8dc0c856
 @njit(**_JIT)
 def _power_tables(frac, occupancy, bound):
     "X^h (H+1, S) and Y^k (K+1, S), real and imaginary parts apart; occupancy·Z^l (S, 2L+2), the parts side by side."
@@ -199,7 +193,7 @@ def _column_sums(a, b, z, start, stop, n, az, bz):
         for t in range(n):
             az[t] += a[j]*z[j, t]; bz[t] += b[j]*z[j, t]
 
-# %% ../nbs/02_reflections.ipynb #1f7cd86e
+# %% ../nbs/02_reflections.ipynb #a72b0721
 _S_STEP = 1e-3 # 1/Å, spacing of the form-factor table
 
 @lru_cache(256) # elements
@@ -215,7 +209,6 @@ def _form_factor_table(coefficients, s_max):
     step = np.diff(f)
     return np.stack([f[:-1], df[:-1], 3*step - 2*df[:-1] - df[1:], df[:-1] + df[1:] - 2*step], axis=-1)
 
-# %% ../nbs/02_reflections.ipynb #ce1e65e3
 @njit(**_JIT)
 def _scatter(i, u, b_iso, table, coefficients):
     "Form factor times exp(−Bs²) of one element at s = (i + u) steps; from its table, or by the formula where that is empty."
@@ -227,7 +220,6 @@ def _scatter(i, u, b_iso, table, coefficients):
         f = coefficients[8] + (coefficients[9] + coefficients[10]*s2)*f
     return f*math.exp(-b_iso*s2) if b_iso != 0 else f
 
-# %% ../nbs/02_reflections.ipynb #18849afb
 @njit(**_JIT)
 def _table_places(q, p, g33, n, last_cell, place, u):
     "s = |g|/2 = (place + u) table steps of +l (row 0) and −l (row 1), l = 0..n-1; |g|² = q ± 2pl + g33·l²."
@@ -237,7 +229,6 @@ def _table_places(q, p, g33, n, last_cell, place, u):
         place[0, t], place[1, t] = min(int(x), last_cell), min(int(y), last_cell) # one of the two may lie outside the sphere
         u[0, t], u[1, t] = x - place[0, t], y - place[1, t]
 
-# %% ../nbs/02_reflections.ipynb #8f4c0a2c
 @njit(**_JIT)
 def _column_amplitudes(a, b, z, kind, b_iso, n, place, u, same, table, coefficients, az, bz, amplitude):
     "amplitude[0..3, l]: real and imaginary F(+l), real and imaginary F(−l), l = 0..n-1; `same`: +l and −l have equal s."
@@ -257,7 +248,7 @@ def _column_amplitudes(a, b, z, kind, b_iso, n, place, u, same, table, coefficie
             amplitude[3, t] += fm*(bz[2*t] - az[2*t+1])
         start = stop
 
-# %% ../nbs/02_reflections.ipynb #74881efa
+# %% ../nbs/02_reflections.ipynb #6077a7d9
 @njit(**_JIT)
 def _column_interval(q, p, g33, g2_max):
     "First and last l with q + 2pl + g33·l² ≤ g2_max (last < first where there is none)."
@@ -266,7 +257,6 @@ def _column_interval(q, p, g33, g2_max):
     half = math.sqrt(discriminant)
     return math.ceil((-p - half)/g33), math.floor((-p + half)/g33)
 
-# %% ../nbs/02_reflections.ipynb #280e0c77
 @njit(**_JIT)
 def _count_members(metric, bound, g2_max):
     "How many reflections the half sphere |g|² ≤ g2_max of each crystal holds, (N,)."
@@ -280,7 +270,6 @@ def _count_members(metric, bound, g2_max):
                 count[c] += max(0, last - (1 if h == 0 and k == 0 else first) + 1)
     return count
 
-# %% ../nbs/02_reflections.ipynb #ed7c0bb2
 @njit(**_JIT)
 def _decode(key, hkl):
     "Indices from their key h·2³² + k·2¹⁶ + l. −key is −h−k−l, keys sort by h, then k, then l, and a positive key leads its Friedel pair."
@@ -321,7 +310,7 @@ def _members(axes, metric, bound, g2_min, g2_max, frac, occupancy, kind, b_iso, 
                 m += 1
     return m
 
-# %% ../nbs/02_reflections.ipynb #936bae03
+# %% ../nbs/02_reflections.ipynb #7ad466f5
 @njit(**_JIT)
 def _sort_by_g(n, key, g2, power, sorted_key, sorted_g2, sorted_power):
     "Copy the first n members sorted by |g|: buckets of equal volume, then insertion within. Equal but for rounding counts as sorted."
@@ -343,7 +332,6 @@ def _sort_by_g(n, key, g2, power, sorted_key, sorted_g2, sorted_power):
             j -= 1
         sorted_key[j+1], sorted_g2[j+1], sorted_power[j+1] = key_i, item, power_i
 
-# %% ../nbs/02_reflections.ipynb #89733993
 _MERGE = 1e-5 # degrees of 2θ within which reflections are one line
 
 @njit(**_JIT)
@@ -370,7 +358,7 @@ def _merge(n, key, g2, power, wavelength, anchor, total, multiplicity, best_key,
     first[lines] = n
     return lines
 
-# %% ../nbs/02_reflections.ipynb #9588231d
+# %% ../nbs/02_reflections.ipynb #9ee8d3a0
 def _geometry(lattice, g_max):
     "Axes by length (N, 3), metric of the reciprocal lattice in that order (N, 3, 3), bounds of h, k, l (N, 3)."
     edge = np.linalg.norm(lattice, axis=2)
@@ -379,7 +367,6 @@ def _geometry(lattice, g_max):
     bound = (np.take_along_axis(edge, axes, 1)*g_max).astype(np.int64)
     return axes, reciprocal.transpose(0, 2, 1) @ reciprocal, bound
 
-# %% ../nbs/02_reflections.ipynb #419748b1
 @njit(**_JIT)
 def _scale_and_cut(lines, cutoff, wavelength, anchor, total, count, key, first, two_theta, intensity, multiplicity, hkl, members):
     "|g|² to angles, the strongest line to 100, weak lines out; first says where the members of a kept line begin. The number kept."
@@ -395,7 +382,6 @@ def _scale_and_cut(lines, cutoff, wavelength, anchor, total, count, key, first, 
         kept += 1
     return kept
 
-# %% ../nbs/02_reflections.ipynb #e3cbc638
 @njit(**_JIT)
 def _chunk(axes, metric, bound, room, offset, frac, occupancy, kind, b_iso, wavelength, g_min, g_max, tables, coefficients, cutoff,
            keep_members):
@@ -479,7 +465,7 @@ class Reflections:
         return pd.DataFrame(dict(h=h, k=k, l=l, multiplicity=self.multiplicity[r], d=self.d[r],
                                  two_theta=self.two_theta[r], intensity=self.intensity[r]))
 
-# %% ../nbs/02_reflections.ipynb #cafff3e1
+# %% ../nbs/02_reflections.ipynb #eb29736e
 _MOST_REFLECTIONS = 20_000_000 # half a sphere of this many takes about 2 GB
 
 def _unusable(crystals, expected, known):
@@ -499,7 +485,6 @@ def _unusable(crystals, expected, known):
     bad = np.flatnonzero(reasons)
     return pd.DataFrame(dict(id=crystals.frame['id'].iloc[bad].to_numpy(), reason=reasons[bad]), index=bad)
 
-# %% ../nbs/02_reflections.ipynb #11f7e310
 def _slices_of_equal_cost(cost, n, at_most=512):
     "Cut 0..N-1 into about `n` slices of equal cost, none longer than `at_most`."
     share = np.cumsum(cost)*n/cost.sum()
@@ -507,12 +492,11 @@ def _slices_of_equal_cost(cost, n, at_most=512):
     edges = np.unique(np.concatenate([[0, len(cost)], cuts, np.arange(0, len(cost), at_most)]))
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]
 
-# %% ../nbs/02_reflections.ipynb #5950cf4a
 def available_threads() -> int: # at least 1
     "Cores that this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
-# %% ../nbs/02_reflections.ipynb #11f34902
+# %% ../nbs/02_reflections.ipynb #f01152dd
 def _collect(chunks, capacity):
     "The arrays of all chunks end to end, copied as each chunk is done, so that the lines are never in memory twice."
     whole, length = None, 0
@@ -524,7 +508,6 @@ def _collect(chunks, capacity):
     for x, n in zip(whole, length): x.resize((n, *x.shape[1:]), refcheck=False)
     return whole
 
-# %% ../nbs/02_reflections.ipynb #aa5f5585
 def _assemble(columns, usable, crystals, rejected, wavelength, two_theta, members):
     "`Reflections` from the kernel's arrays; crystals without a line join the rejected ones."
     n_lines, angle, intensity, multiplicity, hkl, count, member_hkl, member_intensity = columns
@@ -542,7 +525,6 @@ def _assemble(columns, usable, crystals, rejected, wavelength, two_theta, member
     return replace(result, member_offset=np.concatenate([[0], np.cumsum(count)]), member_hkl=member_hkl.astype(narrow),
                    member_intensity=member_intensity)
 
-# %% ../nbs/02_reflections.ipynb #aa16ebba
 def _tables(numbers, form_factors, anomalous, wavelength, s_max, exact):
     "Form-factor tables (T, E, cells, 4) and coefficients (T, E, 11): f0 alone, or f0 + f′ and f″, whose powers add."
     coefficients = form_factor_coefficients(numbers, form_factors)[None]
@@ -599,7 +581,7 @@ def powder_reflections(
         columns = _collect((pool.map if threads > 1 else map)(compute, slices), room.sum() + len(room))
     return _assemble(columns, usable, crystals, rejected, wavelength, (low, high), members)
 
-# %% ../nbs/02_reflections.ipynb #dd4c2b74
+# %% ../nbs/02_reflections.ipynb #4af8fbf8
 def paired_groups(
     x: np.ndarray, y: np.ndarray, # our lines: 2θ in degrees and intensity, (R,)
     u: np.ndarray, v: np.ndarray, # another program's, (Q,)
@@ -614,7 +596,6 @@ def paired_groups(
         with np.errstate(invalid='ignore'): return np.bincount(g, power*angle, group.max() + 1)/total, 100*total/total.max()
     return *sums(group[:len(x)], x, y), *sums(group[len(x):], u, v)
 
-# %% ../nbs/02_reflections.ipynb #8781c602
 def compare_with_pymatgen(
     crystals: CrystalTable, # N crystals; B factors are not compared (pymatgen has none per site)
 ) -> pd.DataFrame: # id, lines, missing, extra, two_theta (largest deviation, degrees), intensity (largest deviation, of 100)

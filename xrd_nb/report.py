@@ -67,11 +67,11 @@ def plot_pattern_with_sticks(
     sticks.spines['left'].set_visible(False)
     return ax
 
-# %% ../nbs/25_report.ipynb #ded454c8
+# %% ../nbs/25_report.ipynb #231b311a
 @dataclass
 class Section:
     "One section of a report; all but the heading may stay empty."
-    heading: str
+    heading: str # of the section
     prose: str = '' # paragraphs, parted by empty lines; plain text
     figure: object = None # matplotlib Figure or Axes
     caption: str = '' # what to see in the figure; readers who can't see it get this text as well

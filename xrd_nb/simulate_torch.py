@@ -174,8 +174,22 @@ def _merge(crystal, hkl, g2, power, n_crystals, wavelength, faint, tie):
     scale = torch.where(strongest > faint, 100/strongest, 0) # where nothing but rounding is left, nothing stays
     return line, of, g2[starts], total*scale[of], multiplicity, line_hkl, scale
 
-# %% ../nbs/05_torch.ipynb #b5a46fc1
-def chunk_torch(lattice, offset, frac, occupancy, kind, b_iso, wavelength, g_min, g_max, coefficients, cutoff, members, device, dtype):
+# %% ../nbs/05_torch.ipynb #14f6cd8f
+def chunk_torch(
+    lattice: np.ndarray, # Å, (N, 3, 3)
+    offset: np.ndarray, # where each crystal's sites begin, (N+1,)
+    frac: np.ndarray, # of all sites, (S, 3)
+    occupancy: np.ndarray, # (S,)
+    kind: np.ndarray, # the element's row in `coefficients`, (S,)
+    b_iso: np.ndarray, # Å², (S,)
+    wavelength: float, # Å
+    g_min: float, g_max: float, # range of 1/d, 1/Å
+    coefficients: np.ndarray, # of the form factors, (T, E, 11); T is 2 with dispersion
+    cutoff: float, # least intensity of a line, the strongest having 100
+    members: bool, # whether to return the unmerged reflections too
+    device: str, # of torch
+    dtype: torch.dtype, # of the arithmetic
+) -> tuple: # counts (N,), 2θ, intensity, multiplicity, hkl and members of each line (R,), and the members' hkl and power
     "What the numba kernel of `reflections` returns for a chunk of crystals, computed by torch."
     site = slice(offset[0], offset[-1])
     sites = _Sites(offset - offset[0], frac[site], occupancy[site], kind[site], b_iso[site], coefficients, device)
@@ -195,14 +209,26 @@ def chunk_torch(lattice, offset, frac, occupancy, kind, b_iso, wavelength, g_min
               hkl[inside].short(), (power*scale[crystal])[inside])
     return tuple(x.cpu().numpy() for x in result)
 
-# %% ../nbs/05_torch.ipynb #b6a243cb
+# %% ../nbs/05_torch.ipynb #0374acf0
 def _portions(expected, device):
     "Slices of crystals with about equal numbers of reflections, as many as fit the device."
     share = np.cumsum(expected)//(8*_block_size(device)//_TILE)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(share)) + 1, [len(expected)]])
     return [slice(a, b) for a, b in zip(edges[:-1], edges[1:])]
 
-def columns_torch(lattice, offset, frac, occupancy, b_iso, kind, wavelength, g_min, g_max, coefficients, cutoff, members, exact, device, dtype):
+def columns_torch(
+    lattice: np.ndarray, # Å, (N, 3, 3)
+    offset: np.ndarray, # where each crystal's sites begin, (N+1,)
+    frac: np.ndarray, occupancy: np.ndarray, b_iso: np.ndarray, kind: np.ndarray, # sites as in `chunk_torch`, (S, 3) and (S,)
+    wavelength: float, # Å
+    g_min: float, g_max: float, # range of 1/d, 1/Å
+    coefficients: np.ndarray, # of the form factors, (T, E, 11)
+    cutoff: float, # least intensity of a line, the strongest having 100
+    members: bool, # whether to return the unmerged reflections too
+    exact: bool, # asks for double precision
+    device: str, # of torch
+    dtype: str|None, # 'float32', 'float64', or None: what suits the device
+) -> list: # of arrays
     "The arrays of `chunk_torch`, end to end, for any number of crystals."
     device, dtype = placed(device, dtype, torch.float64)
     if exact and dtype != torch.float64: raise XrdInputError('exact lines need double precision: leave dtype out, or make it float64')
