@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from xrd_nb.crystals import bundled_crystals
 
-COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'demo', 'docs')
+COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'index', 'identify', 'demo', 'docs')
 
 def xrd_nb(*words, cwd=None):
     "Run the command; (exit code, what it printed, what it complained of)."

@@ -11,6 +11,10 @@ def test_targets():
     fifty.frame.loc[3, 'space_group'] = 0
     fifty.frame['band_gap'] = np.where(np.arange(50) % 2, 1.5, np.nan)
     assert not has_target(fifty, 'space_group')[3] and has_target(fifty, 'band_gap').sum() == 25
+    fifty.frame['e_above_hull'] = [0.02, 3.] + [np.nan]*48 # 3 eV/atom above the hull: a calculation that failed
+    both = targets(fifty, 'properties')
+    assert targets(fifty, 'everything').shape == (50, 7) and np.isnan(targets(fifty, 'everything')[3, 0])
+    assert both.shape == (50, 6) and np.isfinite(both).sum(0).tolist()[:3] == [0, 25, 1] and targets(fifty, 'band_gap').shape == (50, 1)
     with pytest.raises(XrdInputError, match='unknown task'): targets(fifty, 'colour')
 
 
@@ -36,20 +40,54 @@ def test_prototype():
     keys = [prototype_key(table, i) for i in range(len(table))]
     assert keys[0] == keys[1] == keys[3] == keys[4] # other atoms, a primitive cell, a supercell: the same type
     assert len(set(keys)) == 3
+    table.occupancy[0] = 1e-4 # a trace on one of four sites leaves a primitive cube
+    assert prototype_key(table, 0).split('|')[1] == '221'
+
+
+def test_prototype_keys():
+    from unittest.mock import patch
+    from xrd_nb import datasets
+    from xrd_nb.crystals import bundled_crystals
+    from pathlib import Path
+    import tempfile
+    dozen = bundled_crystals()[:12]
+    with tempfile.TemporaryDirectory() as place:
+        fresh = datasets.prototype_keys(dozen, place)
+        with patch.object(datasets, 'in_parallel', side_effect=AssertionError('searched again')):
+            assert (datasets.prototype_keys(dozen, place) == fresh).all() # kept in the folder
+            dozen.frame['prototype'] = fresh
+            assert (datasets.split_keys(dozen, 'prototype') == fresh).all() # brought along
+            dozen.to_parquet(Path(place)/'packed.parquet')
+            assert (datasets.split_keys(datasets.CrystalTable.read(Path(place)/'packed.parquet'), 'prototype') == fresh).all()
+        dozen.frame.loc[3, 'prototype'] = None
+        kept, = Path(place).glob('prototypes-*')
+        kept.write_bytes(kept.read_bytes()[:100])
+        assert (datasets.prototype_keys(dozen, place) == fresh).all() and kept.stat().st_size > 100 # a gap, a damaged file: found anew
 
 
 def test_dataset():
+    from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
+    import numpy as np, pytest
     from xrd_nb.datasets import PatternDataset, targets
     from xrd_nb.profiles import LINE_RANGE
     from xrd_nb.reflections import powder_reflections
     few = bundled_crystals()[:6]
     lines, answers = powder_reflections(few, two_theta=LINE_RANGE), targets(few, 'space_group')
     data, ideal = PatternDataset(lines, answers, seed=3), PatternDataset(lines, answers, conditions='ideal')
-    assert (data[[0, 4]][0] == data[[0, 4]][0]).all() # the same key, the same pattern
-    assert (data[[0]][0] != data[[6]][0]).any() and (data[[0]][1] == data[[6]][1]).all() # the next epoch: new conditions, same crystal
-    assert (ideal[[0]][0] == ideal[[6]][0]).all()
-    assert data[[1, 2]][0].shape == (2, 2, 4250) and (data[[1, 2]][0][:, 1] == 1).all()
+    def seen(dataset, *keys): return dataset[list(keys)]['pattern']
+    assert (seen(data, 0, 4) == seen(data, 0, 4)).all() # the same key, the same pattern
+    assert (seen(data, 0) != seen(data, 6)).any() and data[[0]]['target'] == data[[6]]['target'] # the next epoch: new conditions, same crystal
+    assert (seen(ideal, 0) == seen(ideal, 6)).all() and (seen(PatternDataset(lines, answers, 'mild'), 0) != seen(ideal, 0)).any()
+    assert seen(data, 1, 2).shape == (2, 2, 4250) and (seen(data, 1, 2)[:, 1] == 1).all()
+    both = PatternDataset(lines, answers, others=dict(composition=np.eye(6), graph=lambda index: index.sum()), inputs=('composition', 'graph'))[[7, 9]]
+    assert set(both) == {'target', 'composition', 'graph'} and both['composition'].argmax(1).tolist() == [1, 3] and both['graph'] == 4
+    with pytest.raises(XrdInputError, match='conditions'): PatternDataset(lines, answers, 'sunny')
+    worst = PatternDataset(powder_reflections(few, two_theta=LINE_RANGE, members=True), answers, 'measured', others=dict(composition=np.ones((6, 98))),
+                           inputs=('pattern', 'composition'), untold=0.5)[list(range(60))]
+    shown, hidden = worst['pattern'].unbind(1)
+    assert (shown.amax(1) == 1).all() and (shown[hidden == 0] == 0).all() and 0 < (hidden == 0).float().mean() < 0.5
+    assert 10 < (worst['composition'].sum(1) == 0).sum() < 50
 
 
 def test_loader():
@@ -63,9 +101,25 @@ def test_loader():
     def epoch(n, workers=0):
         loader = pattern_loader(data, batch_size=4, shuffle=True, workers=workers)
         loader.sampler.set_epoch(n)
-        xs, ys = zip(*loader)
-        return torch.cat(xs), torch.cat(ys)
+        batches = list(loader)
+        return torch.cat([b['pattern'] for b in batches]), torch.cat([b['target'] for b in batches])
     assert len(pattern_loader(data, batch_size=4)) == 3
     assert all((a == b).all() for a, b in zip(epoch(2), epoch(2))) and (epoch(2)[1] != epoch(3)[1]).any()
     assert all((a == b).all() for a, b in zip(epoch(2), epoch(2, workers=1))) # a worker process renders the same
     assert sorted(epoch(0)[1].tolist()) == sorted(data.target.tolist())
+
+
+def test_element_fractions():
+    from pymatgen.core import Lattice, Structure
+    from xrd_nb.crystals import CrystalTable, bundled_crystals, elements
+    from xrd_nb.datasets import N_ELEMENTS, element_fractions
+    import numpy as np
+    assert N_ELEMENTS == len(elements()) - 1
+    alloy = Structure.from_spacegroup('Fm-3m', Lattice.cubic(4.25), [{'Mg': .5, 'Fe': .25}, 'O'], [[0, 0, 0], [.5, .5, .5]])
+    share = element_fractions(CrystalTable.from_pymatgen([alloy, alloy*(2, 1, 1)]))
+    assert np.allclose(share[0, [7, 11, 25]], [4/7, 2/7, 1/7]) and np.allclose(share[0], share[1]) # a supercell is the same compound
+    many = bundled_crystals()[:200]
+    share = element_fractions(many)
+    assert share.shape == (200, N_ELEMENTS) and np.allclose(share.sum(1), 1, atol=1e-6)
+    alone = [element_fractions(many[i:i+1])[0] for i in (0, 7, 199)]
+    assert (share[[0, 7, 199]] == alone).all()

@@ -40,8 +40,10 @@ def test_write_tests():
         (root/'tests/test_mine.py').write_text('def test_mine(): assert True')
         assert [p.name for p in write_tests(root)] == ['test_one.py']
         assert sorted(p.name for p in (root/'tests').iterdir()) == ['test_mine.py', 'test_one.py']
+        (root/'tests/test_one.py').write_text('def test_one(): assert True') # written by hand: stays, and the cells go beside it
+        assert [p.name for p in write_tests(root)] == ['test_one_cells.py'] and 'assert True' in (root/'tests/test_one.py').read_text()
         space = {}
-        exec((root/'tests/test_one.py').read_text(), space)
+        exec((root/'tests/test_one_cells.py').read_text(), space)
         assert [name for name in space if name.startswith('test_')] == ['test_sum']
 
 

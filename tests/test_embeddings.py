@@ -17,7 +17,7 @@ def test_latent_map():
     assert latent_map(wide, dim=3).shape == (90, 3)
     for wrong in (wide[:1], wide[:, :1], wide[0], np.full((5, 3), np.nan)):
         with pytest.raises(XrdInputError): latent_map(wrong)
-    with pytest.raises(XrdInputError, match='umap'): latent_map(wide, 'umap')
+    with pytest.raises(XrdInputError, match='isomap'): latent_map(wide, 'isomap')
 
 
 def test_labels_in_place():
@@ -89,28 +89,32 @@ def test_compare_features():
 
 def test_map_html():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.embeddings import colour_groups, hover_text, map_html
+    from xrd_nb.embeddings import map_html, page_column, page_data
+    from base64 import b64decode
     from html.parser import HTMLParser
-    import numpy as np, pandas as pd, pytest, tempfile
+    import gzip, json, numpy as np, pandas as pd, pytest, re, tempfile
     evil = '</script><script>alert(1)</script>'
     rows = pd.DataFrame(dict(id=['a', 'b', evil], formula=['NaCl', evil, 'SiO2'], space_group=[225, 0, 152],
                              gap=[1., np.nan, 2.], kind=['cubic', 'trigonal', None]))
-    assert hover_text(rows, 'gap')[0] == '<b>NaCl</b><br>a<br>space group: Fm-3m (225)<br>gap: 1'
-    assert 'unknown' in hover_text(rows, 'gap')[1] and '<script' not in ''.join(hover_text(rows, 'gap'))
-    told = [(n, m.tolist()) for n, m, _ in colour_groups(rows['gap'])]
-    assert told == [('gap', [True, False, True]), ('unknown', [False, True, False])]
-    assert [n for n, _, _ in colour_groups(rows['kind'])] == ['trigonal', 'cubic', 'unknown'] # in the usual order
-    assert [n for n, _, _ in colour_groups(pd.Series(list('aabbccddeeffggh')))][-1] == 'other'
-    for colour in ('gap', 'kind'):
-        with tempfile.TemporaryDirectory() as folder:
-            page = map_html(np.arange(6.).reshape(3, 2), rows, colour, f'{folder}/new/map.html', title=evil)
-            text = page.read_text(encoding='utf-8')
-        sources = []
-        class Reader(HTMLParser):
-            def handle_starttag(self, tag, attrs): sources.extend(v for k, v in attrs if k in ('src', 'href'))
-        Reader().feed(text)
-        assert not sources # plotly is inside, nothing is fetched
-        assert '"showSendToCloud": false' in text
-        assert '<script>alert' not in text and 'alert(1)' in text # told, but as text
+    told = page_column(rows['gap'])
+    assert np.array_equal(np.frombuffer(b64decode(told['numbers']), '<f4'), [1, np.nan, 2], equal_nan=True)
+    told = page_column(rows['kind'])
+    assert told['words'] == ['trigonal', 'cubic'] and np.frombuffer(b64decode(told['codes']), '<u4').tolist() == [1, 0, 2] # 2: unknown
+    assert page_column(pd.Series(list('abbcb')))['words'][0] == 'b' # the commonest first
+    assert set(page_column(rows['space_group'])['words']) == {'Fm-3m (225)', 'P3_121 (152)'}
+    little = page_data(np.zeros((3, 3)), rows, 'gap', 'x', np.eye(3, 4250), pd.DataFrame(dict(name=['s'], x=[1], y=[2], z=[3.])))
+    small = np.frombuffer(b64decode(little['patterns']), 'u1').reshape(3, 170)
+    assert (small[:, 0] == [255]*3).all() and not small[:, 1:].any() and len(little['axes']) == 3 and little['stars']['axes'] == [[1], [2], [3]]
+    with tempfile.TemporaryDirectory() as folder:
+        text = map_html(np.arange(6.).reshape(3, 2), rows, 'gap', f'{folder}/new/map.html', title=evil).read_text(encoding='utf-8')
+    fetched = []
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs): fetched.extend(v for k, v in attrs if k in ('src', 'href'))
+    Reader().feed(text)
+    assert fetched == ['data:,'] and "default-src 'none'" in text # plotly is inside, nothing is fetched, nothing may be
+    assert 'alert(1)' in text and '<script>alert' not in text # the title is told, but as text
+    carried = json.loads(gzip.decompress(b64decode(re.search('id="data">(.*?)<', text)[1])))
+    assert evil in carried['columns'][1]['words'] and carried['n'] == 3
     with pytest.raises(XrdInputError, match='no column'): map_html(np.zeros((3, 2)), rows, 'colour', 'x.html')
-    with pytest.raises(XrdInputError): map_html(np.zeros((2, 2)), rows, 'kind', 'x.html')
+    for wrong in (np.zeros((2, 2)), np.zeros((3, 4))):
+        with pytest.raises(XrdInputError): map_html(wrong, rows, 'kind', 'x.html')

@@ -18,27 +18,102 @@ def test_head_is_consistent():
     assert torch.isfinite(head.linear.weight.grad).all() # no overflow, even at absurd logits
 
 
+def test_property_loss_is_the_likelihood():
+    from functools import partial
+    from xrd_nb.models import PropertyHead, property_loss
+    import torch
+    torch.manual_seed(0)
+    head, seen = PropertyHead(8, ('density', 'band_gap', 'bulk_modulus')), torch.randn(6, 8)
+    said, y = head(seen), torch.randn(6, 3)
+    laplace = -torch.distributions.Laplace(said['value'], said['log_scale'].exp()).log_prob(y)
+    assert torch.allclose(property_loss(said, y), laplace.mean(), atol=1e-6)
+    y[:4, 0], y[:, 2] = torch.nan, torch.nan # density known of two crystals, the modulus of none
+    assert torch.allclose(property_loss(said, y), (laplace[4:, 0].mean() + laplace[:, 1].mean())/2, atol=1e-6)
+    metal = torch.tensor([1, 0, torch.nan, 1, 0, 0])
+    entropy = -torch.distributions.Bernoulli(logits=said['metal'][[0, 1, 3, 4, 5]]).log_prob(metal[[0, 1, 3, 4, 5]])
+    property_loss(said, y, metal).backward()
+    assert torch.allclose(property_loss(said, y, metal), (laplace[4:, 0].mean() + laplace[:, 1].mean() + entropy.mean())/3, atol=1e-6)
+    assert torch.isfinite(head.linear.weight.grad).all() and (head.linear.weight.grad[2] == 0).all() # nothing known, nothing learned
+    assert property_loss(head(seen), torch.full((6, 3), torch.nan)) == 0
+    wild = head(1e6*seen)['log_scale']
+    assert (wild >= -5).all() and (wild <= 3).all() # also at absurd features
+    assert 'metal' not in PropertyHead(8, ('density',))(seen)
+
+
 def test_fcn_shapes():
     from xrd_nb.core import XrdInputError
     from xrd_nb.models import FCN, PropertyHead, count_parameters
     import pytest, torch
-    for ladder, length in (('small', 4250), ('paper', 4250), ('paper', 8192), ('small', 1000)):
+    for ladder, length in (('large', 4250), ('small', 4250), ('paper', 4250), ('paper', 8192), ('small', 1000)):
         network, x = FCN(ladder=ladder), torch.rand(2, 2, length)
         assert network(x)['space_group'].shape == (2, 230) and network.features(x).shape[0] == 2
-    assert FCN(PropertyHead, 'small')(torch.rand(4, 2, 4250))['value'].shape == (4,)
+    assert FCN(lambda width: PropertyHead(width, ('density', 'band_gap')), 'small')(torch.rand(4, 2, 4250))['value'].shape == (4, 2)
     assert abs(count_parameters(FCN())/2.8e6 - 1) < 0.05
     with pytest.raises(XrdInputError): FCN(ladder='huge')
 
 
-def test_learns_by_heart():
-    from xrd_nb.models import build_network
+def test_transformer():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.models import TransformerEncoder, count_parameters
+    import pytest, torch
+    torch.manual_seed(0)
+    short = TransformerEncoder(length=600).eval()
+    seen = torch.stack([torch.rand(3, 600), torch.ones(3, 600)], 1)
+    seen[:, 1, 400:] = 0
+    same = seen.clone()
+    same[:, 0, 400:] = torch.rand(3, 200)
+    assert torch.equal(short.features(seen), short.features(same)) # intensities under the mask
+    assert torch.allclose(short.features(seen)[1:2], short.features(seen[1:2]), atol=1e-5) # the batch beside it
+    short.position.data = short.position.data.flip(0)
+    assert not torch.allclose(short.features(seen), short.features(same.flip(2)), atol=1e-3) # places are told apart
+    assert short.features(torch.zeros(1, 2, 600)).isfinite().all() # nothing measured at all
+    assert short(seen)['space_group'].shape == (3, 230)
+    assert 0.9e6 < count_parameters(TransformerEncoder()) < 1.5e6 and 4.5e6 < count_parameters(TransformerEncoder(size='base')) < 5.5e6
+    with pytest.raises(XrdInputError): TransformerEncoder(length=601)
+    with pytest.raises(XrdInputError): short(torch.zeros(1, 2, 650))
+    with pytest.raises(XrdInputError): TransformerEncoder(size='huge')
+
+
+def test_composition_networks():
+    from xrd_nb.models import FCNMLP, N_ELEMENTS, CompositionMLP, count_parameters
     import torch
     torch.manual_seed(0)
-    network, x, y = build_network('fcn', True, 'small'), torch.rand(32, 2, 600), torch.randint(0, 230, (32,))
-    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
-    losses = []
-    for _ in range(40):
-        loss = torch.nn.functional.nll_loss(network(x)['space_group'], y)
-        optimiser.zero_grad(); loss.backward(); optimiser.step()
-        losses.append(loss.item())
-    assert losses[-1] < 0.1*losses[0]
+    fraction, pattern = torch.rand(4, N_ELEMENTS)*(torch.rand(4, N_ELEMENTS) < 0.05), torch.rand(4, 2, 600)
+    fraction[:, 0] += 0.1
+    fraction /= fraction.sum(1, keepdim=True)
+    other = (fraction > 0)*torch.rand(4, N_ELEMENTS).clamp(min=0.01) # the same elements in other amounts
+    exact, loose = FCNMLP(ladder='small').eval(), FCNMLP(ladder='small', fractions=False).eval()
+    assert torch.equal(loose.features(pattern, fraction), loose.features(pattern, other))
+    assert not torch.allclose(exact.features(pattern, fraction), exact.features(pattern, other), atol=1e-4)
+    assert not torch.allclose(exact.features(pattern, fraction), exact.features(5*pattern.flip(0), fraction), atol=1e-7) # untrained: a small voice, but heard
+    assert 4e5 < count_parameters(CompositionMLP()) < 7e5
+    alone = CompositionMLP().eval()
+    assert torch.allclose(alone.features(fraction)[2:3], alone.features(fraction[2:3]), atol=1e-5)
+
+
+def test_learns_by_heart():
+    from functools import partial
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.models import N_ELEMENTS, SIZES, JointHead, PropertyHead, TransformerEncoder, build_network, property_loss
+    import pytest, torch
+    torch.manual_seed(0)
+    both = JointHead(8, ('density', 'band_gap'))(torch.randn(4, 8))
+    assert {k: tuple(v.shape) for k, v in both.items()} == dict(space_group=(4, 230), extinction_group=(4, 101), crystal_system=(4, 7), value=(4, 2), log_scale=(4, 2), metal=(4,))
+    known = dict(pattern=torch.rand(32, 2, 300).where(torch.tensor([[True], [False]]), 1.), composition=torch.rand(32, N_ELEMENTS))
+    known['pattern'] *= torch.stack([torch.rand(32, 300) < 0.05, torch.ones(32, 300)], 1) # lines, all measured
+    y, values = torch.randint(0, 230, (32,)), torch.randn(32, 2)
+    head = partial(PropertyHead, properties=('density', 'band_gap'))
+    cases = [build_network(model, size='base' if 'base' in SIZES[model] else 'small') for model in ('fcn', 'fcn_residual', 'fcn_mlp', 'fcn_elements', 'composition_mlp')]
+    cases += [TransformerEncoder(length=300), build_network('fcn', head, 'small')]
+    for network in cases:
+        optimiser, given = torch.optim.Adam(network.parameters(), 1e-3), [known[name] for name in network.inputs]
+        losses = []
+        for step in range(40):
+            said = network(*given)
+            loss = torch.nn.functional.nll_loss(said['space_group'], y) if 'space_group' in said else property_loss(said, values, (values[:, 1] < 0).float())
+            optimiser.zero_grad(); loss.backward(); optimiser.step()
+            losses.append(loss.item())
+            if step == 1: assert all((p.grad != 0).any() for p in network.parameters()), type(network)
+        assert losses[-1] < 0.1*losses[0], (type(network), losses[0], losses[-1])
+    for wrong in (('nothing',), ('fcn', head, 'base')):
+        with pytest.raises(XrdInputError): build_network(*wrong)

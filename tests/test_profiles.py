@@ -49,9 +49,9 @@ def test_intensity_is_conserved():
     total = np.add.reduceat(lines.intensity, lines.offset[:-1])
     wide = Grid(start=2, step=0.02, n=6000)
     for sample in (Sample(), Sample(size=300), Sample(strain=0.002)):
-        area = render(lines, Instrument(X=0, kalpha2=0.5), sample, wide, normalise=False).sum(1)*wide.step
+        area = render(lines, Instrument(X=0, kalpha2=0), sample, wide, normalise=False).sum(1)*wide.step
         assert np.abs(area/total - 1).max() < 0.03 # the cut tails
-    narrow = render(lines, Instrument(U=0, V=0, W=1e-6, X=0), Sample(), wide, normalise=False).sum(1)*wide.step
+    narrow = render(lines, Instrument(U=0, V=0, W=1e-6, X=0, kalpha2=0), Sample(), wide, normalise=False).sum(1)*wide.step
     assert np.abs(narrow/total - 1).max() < 1e-3 # far narrower than a step, and nothing is lost between the points
 
 
@@ -77,6 +77,22 @@ def test_position_and_width():
     assert np.allclose(look(plain, Sample(scale=1.01))[0], bigger.two_theta[0], atol=0.003)
 
 
+def test_peak_against_formula():
+    from xrd_nb.profiles import Grid, Instrument, pseudo_voigt_shape, render
+    from xrd_nb.reflections import powder_reflections
+    from xrd_nb.crystals import bundled_crystals
+    import numpy as np
+    lines, grid = powder_reflections(bundled_crystals()[:5], two_theta=(10, 80)), Grid()
+    got = render(lines, Instrument(U=0, V=0, W=0.01, X=0.05, kalpha2=0), normalise=False)
+    for i in range(5):
+        table, want = lines.lines(i), np.zeros(grid.n)
+        for angle, area in zip(table.two_theta, table.intensity):
+            width, eta = pseudo_voigt_shape(0.1, 0.05/np.cos(np.radians(angle/2)))
+            x = (grid.two_theta - angle)/width
+            want += area/width*(eta*2/np.pi/(1 + 4*x*x) + (1 - eta)*np.sqrt(4*np.log(2)/np.pi)*np.exp(-4*np.log(2)*x*x))
+        assert np.abs(got[i] - want).max() < 5e-4*want.max()
+
+
 def test_kalpha_doublet():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
@@ -98,7 +114,7 @@ def test_kbeta_line():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
     from xrd_nb.profiles import Grid, Instrument, render
-    from xrd_nb.reflections import powder_reflections
+    from xrd_nb.reflections import RADIATIONS, bragg_angle, lorentz_polarisation, powder_reflections
     import numpy as np
     cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
     first_line, axis = powder_reflections(cubic, two_theta=(28, 29)), Grid(start=20, step=0.01, n=1500)
@@ -106,7 +122,10 @@ def test_kbeta_line():
     beta = powder_reflections(cubic, radiation='CuKb', two_theta=(24, 27)).two_theta[0]
     near_beta = np.abs(axis.two_theta - beta) < 0.5
     assert abs(axis.two_theta[near_beta][filtered[near_beta].argmax()] - beta) < 0.006
-    assert abs(filtered[near_beta].sum()*axis.step/(100*0.02/1.52) - 1) < 1e-3 and abs(filtered.sum()*axis.step/100 - 1) < 1e-3
+    factor = lorentz_polarisation(bragg_angle(first_line.d[0], np.array([RADIATIONS[x] for x in ('CuKa1', 'CuKa2', 'CuKb')])))
+    shares = 100*np.array([1, 0.5, 0.02])/1.52*factor/factor[0]
+    assert 1.2 < factor[2]/factor[0] < 1.3 and 0.99 < factor[1]/factor[0] < 1
+    assert abs(filtered[near_beta].sum()*axis.step/shares[2] - 1) < 1e-3 and abs(filtered.sum()*axis.step/shares.sum() - 1) < 1e-3
 
 
 def test_displacement():
@@ -226,22 +245,6 @@ def test_second_crystal():
     with pytest.raises(XrdInputError, match='impurity'): render(host, impurity=guest[:2])
 
 
-def test_peak_against_formula():
-    from xrd_nb.profiles import Grid, Instrument, pseudo_voigt_shape, render
-    from xrd_nb.reflections import powder_reflections
-    from xrd_nb.crystals import bundled_crystals
-    import numpy as np
-    lines, grid = powder_reflections(bundled_crystals()[:5], two_theta=(10, 80)), Grid()
-    got = render(lines, Instrument(U=0, V=0, W=0.01, X=0.05, kalpha2=0), normalise=False)
-    for i in range(5):
-        table, want = lines.lines(i), np.zeros(grid.n)
-        for angle, area in zip(table.two_theta, table.intensity):
-            width, eta = pseudo_voigt_shape(0.1, 0.05/np.cos(np.radians(angle/2)))
-            x = (grid.two_theta - angle)/width
-            want += area/width*(eta*2/np.pi/(1 + 4*x*x) + (1 - eta)*np.sqrt(4*np.log(2)/np.pi)*np.exp(-4*np.log(2)*x*x))
-        assert np.abs(got[i] - want).max() < 5e-4*want.max()
-
-
 def test_random_conditions():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import LINE_RANGE, random_conditions, render
@@ -252,6 +255,25 @@ def test_random_conditions():
     assert (first == again).all() and np.abs(first - other).max() > 0.1
     assert first.dtype == np.float32 and np.isfinite(first).all() and (first.min(1) >= 0).all() and np.allclose(first.max(1), 1)
     assert (render(lines, *random_conditions(20, 1), threads=1) == first).all()
+
+
+def test_random_texture():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import random_conditions, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np, pytest
+    (plain, without), (same, powders) = random_conditions(4000, 3), random_conditions(4000, 3, texture=0.3)
+    assert all(np.array_equal(getattr(plain, name), getattr(same, name)) for name in vars(plain)) and (powders.size == without.size).all()
+    drawn = powders.march != 1
+    assert 0.27 < drawn.mean() < 0.33 and without.march == 1 and abs(np.log(powders.march[drawn]).mean()) < 0.05
+    assert 0.6 <= powders.march.min() < 0.62 and 1.6 < powders.march.max() <= 1/0.6 + 1e-12 and len(np.unique(powders.texture_axis, axis=0)) == 7
+    full = powder_reflections(bundled_crystals()[:20], members=True)
+    instrument, textured = random_conditions(20, 3, texture=0.5)
+    instrument.counts, (_, random) = np.inf, random_conditions(20, 3)
+    differ = np.abs(render(full, instrument, textured) - render(full, instrument, random)).max(1)
+    assert (differ[textured.march == 1] == 0).all() and (differ[textured.march != 1] > 0).all() and differ.max() > 0.1
+    with pytest.raises(XrdInputError, match='members'): render(powder_reflections(bundled_crystals()[:20]), instrument, textured)
 
 
 def test_random_mask():

@@ -18,14 +18,6 @@ def test_bragg_silicon():
     assert np.isnan(bragg_angle(0.5, 1.540593)) # planes closer than λ/2 cannot reflect
 
 
-def test_form_factor_file_current():
-    from xrd_nb.core import data_file
-    from xrd_nb.reflections import collect_form_factors
-    import pandas as pd
-    shipped = pd.read_csv(data_file('form_factors.csv'))
-    pd.testing.assert_frame_equal(shipped, collect_form_factors(), check_exact=False, rtol=1e-12)
-
-
 def test_form_factor():
     from xrd_nb.reflections import form_factor
     import gemmi, numpy as np
@@ -35,10 +27,11 @@ def test_form_factor():
         assert abs(form_factor(number, 0.) - number) < 0.06
 
 
-def test_dispersion_file_current():
+def test_data_files_current():
     from xrd_nb.core import data_file
-    from xrd_nb.reflections import collect_dispersion
+    from xrd_nb.reflections import collect_dispersion, collect_form_factors
     import numpy as np, pandas as pd
+    pd.testing.assert_frame_equal(pd.read_csv(data_file('form_factors.csv')), collect_form_factors(), check_exact=False, rtol=1e-12)
     shipped, made = pd.read_csv(data_file('dispersion.csv')), collect_dispersion()
     assert (shipped[['radiation', 'number']] == made[['radiation', 'number']]).all(axis=None)
     assert np.abs(shipped[['f1', 'f2']] - made[['f1', 'f2']]).max(axis=None) < 2e-5
@@ -61,6 +54,34 @@ def test_structure_factors_gemmi():
     for hkl in ([1, 0, 0], [1, 0, 1], [1, 1, 2], [-2, 1, 3]):
         ours, theirs = structure_factors(table, [hkl])[0], calculator.calculate_sf_from_small_structure(small, hkl)
         assert abs(ours - theirs) < 1e-6*abs(theirs) + 1e-9
+
+
+def test_q_and_d():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.reflections import d_spacing, powder_reflections
+    import numpy as np
+    table = bundled_crystals()[7:8]
+    lines = powder_reflections(table)
+    assert np.allclose(lines.d, d_spacing(table.lattice[0], lines.hkl), rtol=1e-6)
+    assert np.allclose(lines.q, 4*np.pi*np.sin(np.radians(lines.two_theta/2))/lines.wavelength, rtol=1e-12)
+
+
+def test_members():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.reflections import d_spacing, powder_reflections
+    import numpy as np
+    table = bundled_crystals()[:40]
+    lines = powder_reflections(table, members=True)
+    assert np.allclose(np.add.reduceat(lines.member_intensity, lines.member_offset[:-1]), lines.intensity)
+    line = np.repeat(np.arange(len(lines.two_theta)), np.diff(lines.member_offset))
+    crystal = np.repeat(np.arange(len(table)), np.diff(lines.offset))
+    for c in range(0, len(table), 7):
+        mine = crystal[line] == c
+        assert np.allclose(d_spacing(table.lattice[c], lines.member_hkl[mine]), lines.d[line[mine]], rtol=1e-6)
+    assert (powder_reflections(table, threads=1).intensity == lines.intensity).all()
+    part = lines[[7, 3, 7]]
+    assert (part.member_hkl == np.concatenate([lines[i:i+1].member_hkl for i in (7, 3, 7)])).all() and part.member_offset[-1] == len(part.member_hkl)
+    assert np.allclose(np.add.reduceat(part.member_intensity, part.member_offset[:-1]), part.intensity)
 
 
 def test_kernel_against_direct_sum():
@@ -150,6 +171,14 @@ def test_multiplicities():
     assert one[['h', 'k', 'l']].to_numpy().tolist()[:6] == [[1, 1, 1], [2, 2, 0], [3, 1, 1], [4, 0, 0], [3, 3, 1], [4, 2, 2]]
 
 
+def test_paired_groups():
+    from xrd_nb.reflections import paired_groups
+    import numpy as np
+    x, y, u, v = paired_groups(np.array([10., 30.]), np.array([50., 100.]), np.array([10.0005, 30., 30.001, 40.]), np.array([5., 4., 6., 1.]))
+    assert np.allclose(x[:2], [10, 30]) and np.isnan(x[2]) and np.allclose(y, [50, 100, 0]) # the last group is the other's alone
+    assert np.allclose(u, [10.0005, 30.0006, 40]) and np.allclose(v, [50, 100, 10]) # a split line is whole again
+
+
 def test_pymatgen_parity():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.reflections import compare_with_pymatgen
@@ -189,31 +218,3 @@ def test_bad_crystals():
     assert np.allclose(powder_reflections(lefthanded).lines(1)[['two_theta', 'intensity']], powder_reflections(mirrored).lines()[['two_theta', 'intensity']], atol=1e-9)
     for wrong in (dict(radiation='CuK'), dict(radiation=-1), dict(two_theta=(90, 5)), dict(form_factors='mine')):
         with pytest.raises(XrdInputError): powder_reflections(table[:1], **wrong)
-
-
-def test_q_and_d():
-    from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.reflections import d_spacing, powder_reflections
-    import numpy as np
-    table = bundled_crystals()[7:8]
-    lines = powder_reflections(table)
-    assert np.allclose(lines.d, d_spacing(table.lattice[0], lines.hkl), rtol=1e-6)
-    assert np.allclose(lines.q, 4*np.pi*np.sin(np.radians(lines.two_theta/2))/lines.wavelength, rtol=1e-12)
-
-
-def test_members():
-    from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.reflections import d_spacing, powder_reflections
-    import numpy as np
-    table = bundled_crystals()[:40]
-    lines = powder_reflections(table, members=True)
-    assert np.allclose(np.add.reduceat(lines.member_intensity, lines.member_offset[:-1]), lines.intensity)
-    line = np.repeat(np.arange(len(lines.two_theta)), np.diff(lines.member_offset))
-    crystal = np.repeat(np.arange(len(table)), np.diff(lines.offset))
-    for c in range(0, len(table), 7):
-        mine = crystal[line] == c
-        assert np.allclose(d_spacing(table.lattice[c], lines.member_hkl[mine]), lines.d[line[mine]], rtol=1e-6)
-    assert (powder_reflections(table, threads=1).intensity == lines.intensity).all()
-    part = lines[[7, 3, 7]]
-    assert (part.member_hkl == np.concatenate([lines[i:i+1].member_hkl for i in (7, 3, 7)])).all() and part.member_offset[-1] == len(part.member_hkl)
-    assert np.allclose(np.add.reduceat(part.member_intensity, part.member_offset[:-1]), part.intensity)

@@ -17,3 +17,61 @@ def test_held_out_is_honest():
         asked = set(other.data.crystals.frame.formula[other.test])
         assert not asked & learned and other.test.sum() > own.test.sum() # crystals of other folds count where their formula is new
         with pytest.raises(XrdInputError, match='learned from every'): held_out(trial, own.data.crystals[own.data.fold == 'train'])
+
+
+def test_results_of_runs():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.results import read_results
+    from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run
+    from xrd_nb.training import RunSettings, train
+    from pathlib import Path
+    import matplotlib, numpy as np, tempfile
+    matplotlib.use('Agg')
+    with tempfile.TemporaryDirectory() as tmp:
+        few = bundled_crystals()[::15]
+        trial = train(few, f'{tmp}/by_density', RunSettings(task='density', epochs=2, batch_size=32), progress=False, source='bundled')
+        report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results')
+        kept, left_out = read_results(f'{tmp}/results')
+        assert [r['rendering'] for r in kept] == ['ideal', 'lab'] and not len(left_out)
+        ideal, own = kept[0], held_out(trial, few)
+        assert ideal['n_test'] == own.test.sum() and ideal['epochs_done'] == ideal['epochs_planned'] == 2 and ideal['data'] == 'bundled'
+        assert {row['predicted_by'] for row in ideal['metrics']} == {'network', 'nearest pattern', 'training mean', 'training median'}
+        mine = ideal['metrics'][0]
+        assert mine['property'] == 'density' and mine['unit'] == 'g/cm³' and 0.7 <= mine['covered'] <= 1 and mine['width'] > 0
+        assert {row['relative'] for row in ideal['leakage']} == {'compound', 'prototype', 'pattern', 'any'}
+        drawn = ideal['figures']
+        assert len(drawn['parity']['density']) == ideal['n_test'] == sum(part['n'] for part in drawn['along']['n_sites']['density'])
+        others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
+        assert look_up(others, 'ideal') is None
+        answer = predictions(others, others.test, 'ideal')
+        bare = measure(others, dict(ideal=answer))
+        assert np.isclose(bare.loc[0, 'mae'], mine['mae'], rtol=1e-4) and np.isnan(bare.loc[0, 'covered'])
+
+
+def test_several_properties():
+    from types import SimpleNamespace
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.runs import HeldOut, measure, property_sections, test_scores as scores_of
+    from xrd_nb.training import prepare
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt, numpy as np
+    dice = np.random.default_rng(0)
+    prepared = prepare(bundled_crystals()[::10], 'density', 'random')
+    n, two = len(prepared.key), ('density', 'band_gap')
+    prepared.target = np.column_stack([prepared.target, np.where(dice.random(n) < 0.5, np.nan, dice.gamma(2, 1, n))]) # gaps known for half of them
+    parts = {f: np.arange(n) % 3 == i for i, f in enumerate(('train', 'test', 'valid'))}
+    scale = dict(mean=np.nanmean(prepared.target, 0), std=np.nanstd(prepared.target, 0))
+    doubt = dice.uniform(0.05, 0.5, (n, 2))
+    value = (np.nan_to_num(prepared.target) + 2*scale['std']*doubt*dice.normal(size=(n, 2)) - scale['mean'])/scale['std'] # errs twice as much as it says
+    says = {f: dict(value=value[parts[f]], log_scale=np.log(doubt[parts[f]])) for f in parts}
+    knows = HeldOut(None, SimpleNamespace(task='properties', properties=two), scale, prepared, parts['test'], parts['train'], parts['valid'], None, prepared.target[parts['train']])
+    copied = np.flatnonzero(parts['train'])[dice.integers(0, parts['train'].sum(), parts['test'].sum())], None
+    several = measure(knows, dict(ideal=says['test']), dict(ideal=says['valid']), dict(ideal=copied)).set_index(['property', 'predicted_by'])
+    assert len(several) == 8 and several.loc[('density', 'network'), 'n'] == parts['test'].sum() > several.loc[('band_gap', 'network'), 'n']
+    for name in two:
+        mine = several.loc[(name, 'network')]
+        assert 0.75 < mine['covered'] <= 1 and mine['mae'] < several.loc[(name, 'nearest pattern'), 'mae']
+    assert {k: np.isfinite(v).sum() for k, v in scores_of(knows, says['test']).items()} == {name: several.loc[(name, 'network'), 'n'] for name in two}
+    assert len(property_sections(knows, dict(ideal=says['test']), several.reset_index())) == 3
+    plt.close('all')

@@ -5,89 +5,152 @@ def test_reflections_parity():
     from dataclasses import replace
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import powder_reflections_torch
     import numpy as np, torch
     some = bundled_crystals()[::75]
     warm = replace(some, b_iso=np.random.default_rng(0).choice([0., 0.5, 1.5], len(some.b_iso)))
     want = powder_reflections(warm, two_theta=(8, 85), exact=True, members=True)
     for dtype, allowed in ((torch.float64, 1e-9), (torch.float32, 2e-4)):
-        got = powder_reflections_torch(warm, two_theta=(8, 85), cutoff=1e-3, members=True, dtype=dtype)
+        got = powder_reflections(warm, two_theta=(8, 85), members=True, dtype=dtype)
         a, b = (x[np.diff(got.offset) == np.diff(want.offset)] for x in (got, want)) # in single precision a line can cross the cut-off
         assert len(a) == len(warm) or dtype == torch.float32 and len(a) > 0.97*len(warm)
         assert np.abs(a.two_theta - b.two_theta).max() < 1e-9 and np.abs(a.intensity - b.intensity).max() < allowed
         assert (a.multiplicity == b.multiplicity).all() and (a.hkl == b.hkl).all(1).mean() > (0.999 if dtype == torch.float64 else 0.95)
         assert abs(got.member_intensity.sum()/want.member_intensity.sum() - 1) < 1e-6
-    assert got.hkl.dtype == want.hkl.dtype and got.multiplicity.dtype == want.multiplicity.dtype
+    assert all(getattr(got, x).dtype == getattr(want, x).dtype for x in ('offset', 'two_theta', 'intensity', 'multiplicity', 'hkl', 'member_hkl', 'member_offset'))
+
+
+def test_options_parity():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    few = bundled_crystals()[::400]
+    for setting in (dict(radiation='CrKa1', anomalous=True), dict(radiation='MoKa', form_factors='pymatgen', two_theta=(3, 50)), dict(radiation='AgKa1', two_theta=(5, 40)),
+                    dict(radiation=0.4133, anomalous=True, two_theta=(2, 30), cutoff=0.1), dict(radiation='FeKb', cutoff=1e-6, two_theta=(0, 150)), dict(radiation='CoKa1', members=True)):
+        want, got = powder_reflections(few, exact=True, **setting), powder_reflections(few, exact=True, dtype='float64', **setting)
+        assert (got.offset == want.offset).all() and len(got.two_theta) > 100
+        assert np.abs(got.two_theta - want.two_theta).max() < 1e-9 and np.abs(got.intensity - want.intensity).max() < 1e-9
+        rough = powder_reflections(few, **setting, dtype='float32')
+        same = np.diff(rough.offset) == np.diff(want.offset)
+        assert same.mean() > 0.5 and np.abs(rough[same].intensity - want[same].intensity).max() < 2e-3
 
 
 def test_oblique_cells():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import powder_reflections_torch
     import numpy as np
     cells = [(5, 6, 7, 32, 40, 35), (5, 6, 7, 100, 110, 148), (3, 3, 40, 90, 90, 120), (40, 3, 3, 90, 90, 90)]
     rough = CrystalTable.from_pymatgen([Structure(Lattice.from_parameters(*c), ['Na', 'Cl', 'O'], [[0, 0, 0], [.31, .42, .53], [.7, .1, .2]]) for c in cells])
-    want, got = powder_reflections(rough, exact=True), powder_reflections_torch(rough)
+    want, got = powder_reflections(rough, exact=True), powder_reflections(rough, dtype='float64')
     assert (got.offset == want.offset).all() and len(got.two_theta) > 400
     assert np.abs(got.two_theta - want.two_theta).max() < 1e-9 and np.abs(got.intensity - want.intensity).max() < 1e-9
 
 
 def test_render_parity():
+    from dataclasses import replace
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import LINE_RANGE, Instrument, Sample, render
+    from xrd_nb.profiles import LINE_RANGE, Instrument, random_conditions, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import render_torch
     import numpy as np
-    several = powder_reflections(bundled_crystals()[::300], two_theta=LINE_RANGE)
-    N, rng = len(several), np.random.default_rng(0)
-    varied = Instrument(U=rng.uniform(0, .02, N), W=rng.uniform(.002, .02, N), X=rng.uniform(0, .06, N), Y=rng.uniform(0, .04, N),
-                        zero=rng.uniform(-.04, .04, N), kalpha2=rng.choice([0, .5], N))
-    powder = Sample(size=rng.uniform(200, 5000, N), strain=rng.uniform(0, .003, N), scale=rng.uniform(.99, 1.01, N))
-    sharp = Instrument(U=0, V=0, W=1e-4, X=0)
-    for setting, allowed in (((), 2e-3), ((varied, powder), 2e-3), ((sharp,), 1e-2)): # lines of 0.01° show what half a pixel does
-        assert np.abs(render(several, *setting) - render_torch(several, *setting).numpy()).max() < allowed
-    absolute = render_torch(several, varied, powder, normalise=False).numpy()
-    assert np.abs(absolute/absolute.max(1)[:, None] - render_torch(several, varied, powder).numpy()).max() < 1e-6
+    N = 200
+    several = bundled_crystals()[np.random.default_rng(0).permutation(1500)[:2*N]]
+    several, second = (powder_reflections(x, two_theta=LINE_RANGE, members=True) for x in (several[:N], several[N:]))
+    instrument, powder = random_conditions(N, 5, texture=0.5)
+    shares = np.random.default_rng(1).uniform(0, 0.3, N)*np.random.default_rng(2).integers(0, 2, N)
+    quiet, sharp = replace(instrument, counts=np.inf), Instrument(U=0, V=0, W=1e-4, X=0, axial=0.05)
+    for setting in ({}, dict(instrument=replace(quiet, background=0)), dict(instrument=quiet, sample=powder, seed=3, impurity=second, impurity_share=shares),
+                    dict(instrument=sharp), dict(instrument=replace(quiet, zero=0.2), normalise=False, seed=1)):
+        want = render(several, **setting)
+        for dtype in ('float32', 'float64'):
+            got = render(several, **setting, dtype=dtype).numpy()
+            assert str(got.dtype) == dtype and (np.abs(got - want).max(1)/want.max(1)).max() < 2e-4
+
+
+def test_counts_by_torch():
+    from dataclasses import replace
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import Grid, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    repeated, axis = powder_reflections(bundled_crystals()[[0]*1000]), Grid(start=20, step=0.1, n=600)
+    repeated = replace(repeated, intensity=np.full(len(repeated.two_theta), 100.))
+    broad = Instrument(U=0, V=0, W=2.25, X=0)
+    for level in (30, 3000):
+        smooth = render(repeated[:1], broad, grid=axis, normalise=False)[0].astype(float)
+        noisy = render(repeated, replace(broad, counts=level), grid=axis, seed=5, normalise=False, dtype='float32').numpy().astype(float)
+        expected, counted = smooth*level/smooth.max(), noisy*level/smooth.max()
+        assert np.abs(counted - np.rint(counted)).max() < 0.01 # whole photons
+        for low, high in ((0.5, 3), (3, 12), (12, 4000)):
+            those = (expected > low) & (expected < high)
+            if those.sum() < 5: continue
+            assert abs(counted[:, those].mean()/expected[those].mean() - 1) < 0.01 and abs((counted[:, those].var(0)/expected[those]).mean() - 1) < 0.03
+    again, other = (render(repeated[:3], Instrument(counts=300), seed=s, dtype='float32') for s in (5, 6))
+    assert (again == render(repeated[:3], Instrument(counts=300), seed=5, dtype='float32')).all() and (again != other).any()
+    mixed = render(repeated[:2], Instrument(counts=np.array([300, np.inf])), dtype='float32')
+    assert np.abs(mixed.numpy()[1] - render(repeated[:1])[0]).max() < 1e-4
 
 
 def test_bad_input():
-    from dataclasses import dataclass, replace
+    from dataclasses import replace
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import Instrument, Sample
+    from xrd_nb.profiles import Instrument, Sample, random_conditions, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import powder_reflections_torch, render_torch
-    import numpy as np, pytest
+    from xrd_nb.simulate_torch import pattern_of
+    import numpy as np, pytest, torch
     bad = bundled_crystals()[:4]
     bad = replace(bad, frac=np.where(np.arange(len(bad.frac))[:, None] == 0, np.nan, bad.frac), lattice=bad.lattice*np.array([1, 1, 1, 0])[:, None, None])
-    want, got = powder_reflections(bad), powder_reflections_torch(bad)
+    want, got = powder_reflections(bad), powder_reflections(bad, dtype='float64')
     assert want.rejected.equals(got.rejected) and got.rejected.index.tolist() == [0, 3] and (got.offset == want.offset).all()
-    quiet = powder_reflections_torch(bundled_crystals()[:3], two_theta=(0.1, 0.2))
-    assert len(quiet.two_theta) == 0 and len(quiet.rejected) == 3
-    with pytest.raises(XrdInputError, match='no crystal'): powder_reflections_torch(bad[:1])
-    with pytest.raises(XrdInputError, match='range'): powder_reflections_torch(bad, two_theta=(50, 10))
-    @dataclass
-    class Rippled(Instrument): ripple: float=0.
+    quiet = powder_reflections(bundled_crystals()[:3], two_theta=(0.1, 0.2), dtype='float64')
+    assert len(quiet.two_theta) == 0 and len(quiet.rejected) == 3 and not render(quiet, *random_conditions(3, 1), dtype='float32').any()
     a_few = powder_reflections(bundled_crystals()[:3])
-    with pytest.raises(XrdInputError, match='size'): render_torch(a_few, sample=Sample(size=0))
-    with pytest.raises(XrdInputError, match='shape'): render_torch(a_few, Instrument(U=np.zeros(2)))
-    with pytest.raises(XrdInputError, match='ripple'): render_torch(a_few, Rippled(ripple=0.1))
-    assert render_torch(a_few, Rippled()).shape == (3, 4250)
-    assert float(render_torch(powder_reflections(bundled_crystals()[:3], two_theta=(0.1, 20))[:1]).max()) <= 1
+    for call, wrong in ((lambda **x: powder_reflections(bad, **x), dict(two_theta=(50, 10), dtype='float64')), (lambda **x: render(a_few, **x), dict(sample=Sample(size=0)))):
+        for place, message in ((dict(device='abacus'), 'abacus'), (dict(dtype='float16'), 'float16'), (dict(device='cpu', dtype='float32') | wrong, 'range|size')):
+            with pytest.raises(XrdInputError, match=message): call(**place)
+    with pytest.raises(XrdInputError, match='no crystal'): powder_reflections(bad[:1], dtype='float64')
+    with pytest.raises(XrdInputError, match='double'): powder_reflections(bad, exact=True, dtype=torch.float32)
+    with pytest.raises(XrdInputError, match='members'): render(a_few, sample=Sample(march=0.8), dtype='float32')
+    if not torch.cuda.is_available():
+        with pytest.raises(XrdInputError, match='cuda'): render(a_few, device='cuda')
+    cell = torch.eye(3).double()*4, torch.zeros(1, 3).double(), [26]
+    for odd, message in ((Instrument(counts=100), 'noise'), (Instrument(background=0.1), 'background'), (Instrument(U=np.zeros(2)), 'shape'), (Instrument(radius=0), 'radius')):
+        with pytest.raises(XrdInputError, match=message): pattern_of(*cell, instrument=odd)
+    assert float(render(powder_reflections(bundled_crystals()[:3], two_theta=(0.1, 20))[:1], dtype='float32').max()) <= 1
+
+
+def test_devices_are_named():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import random_conditions, render
+    from xrd_nb.reflections import powder_reflections
+    from xrd_nb.simulate_torch import pattern_of, tensors_of
+    import torch
+    small = bundled_crystals()[:6]
+    instrument, powder = random_conditions(6, 1, texture=1)
+    with torch.device('meta'): # a tensor made without naming its device would now have no numbers
+        lines_there = powder_reflections(small, anomalous=True, members=True, dtype='float32', device=torch.device('cpu'))
+        drawn = render(lines_there, instrument, powder, impurity=lines_there[::-1], dtype='float32')
+        alone = pattern_of(*tensors_of(small))
+    assert drawn.device.type == alone.device.type == 'cpu' and torch.isfinite(drawn).all() and torch.isfinite(alone).all()
 
 
 def test_cuda_parity():
     import pytest, torch
     if not torch.cuda.is_available(): pytest.skip('needs a CUDA device')
+    from dataclasses import replace
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import LINE_RANGE
-    from xrd_nb.simulate_torch import pattern_of, powder_reflections_torch, render_torch
+    from xrd_nb.profiles import LINE_RANGE, random_conditions, render
+    from xrd_nb.reflections import powder_reflections
+    from xrd_nb.simulate_torch import pattern_of
     import numpy as np
-    on_cpu, on_gpu = (powder_reflections_torch(bundled_crystals()[::30], two_theta=LINE_RANGE, device=d) for d in ('cpu', 'cuda'))
+    on_cpu, on_gpu = (powder_reflections(bundled_crystals()[::30], two_theta=LINE_RANGE, members=True, exact=True, anomalous=True, device=d) for d in ('cpu', 'cuda'))
     assert (on_cpu.offset == on_gpu.offset).all() and np.abs(on_cpu.two_theta - on_gpu.two_theta).max() < 1e-9
     assert np.abs(on_cpu.intensity - on_gpu.intensity).max() < 1e-6
-    assert (render_torch(on_cpu) - render_torch(on_gpu, device='cuda').cpu()).abs().max() < 1e-4
+    instrument, powder = random_conditions(len(on_cpu), 1, texture=0.5)
+    want, got = (render(on_cpu, replace(instrument, counts=np.inf), powder, seed=2, device=d) for d in ('cpu', 'cuda'))
+    assert got.is_cuda and (torch.from_numpy(want) - got.cpu()).abs().max() < 1e-4
+    noisy = render(on_cpu, instrument, powder, seed=2, device='cuda')
+    assert torch.isfinite(noisy).all() and torch.allclose(noisy.amax(1), torch.ones(len(on_cpu), device='cuda'))
     cell = [torch.tensor(x, dtype=torch.float64) for x in (np.diag([4., 4., 5.]), [[0., 0, 0], [.5, .5, .4]])]
     assert (pattern_of(*cell, [11, 17]) - pattern_of(*(x.cuda() for x in cell), [11, 17]).cpu()).abs().max() < 1e-9
 
@@ -98,26 +161,30 @@ def test_pattern_parity():
     from xrd_nb.reflections import powder_reflections
     from xrd_nb.simulate_torch import pattern_of, tensors_of
     import numpy as np
+    odd = Instrument(kbeta=0.02, displacement=0.1, axial=0.05, monochromator=26.6, variable_slits=True)
     chosen, part = bundled_crystals()[[0, 14, 53]], Grid(start=25, n=750) # cubic; tetragonal and disordered; monoclinic
-    for setting in ((), (Instrument(X=0.03, zero=0.03, kalpha2=0), Sample(size=400, strain=0.001, scale=1.005)), (Instrument(U=0, V=0, W=1e-3, X=0),)):
-        want = render(powder_reflections(chosen, two_theta=(20, 45)), *setting, grid=part)
+    for setting in ((), (Instrument(X=0.03, zero=0.03, kalpha2=0), Sample(size=400, strain=0.001, scale=1.005)), (Instrument(U=0, V=0, W=1e-3, X=0),),
+                    (odd, Sample(b_overall=1.5, march=0.7, texture_axis=(1, 0, 1)))):
+        want = render(powder_reflections(chosen, two_theta=(20, 45), members=True), *setting, grid=part)
         for k in range(len(chosen)):
             assert np.abs(pattern_of(*tensors_of(chosen[k:k+1]), *setting, grid=part).numpy() - want[k]).max() < 3e-3 # cut tails, weak lines left out
 
 
 def test_gradients():
     from xrd_nb.profiles import Grid, Instrument, Sample
-    from xrd_nb.simulate_torch import KNOWN_CONDITIONS, pattern_of, reflections_near
+    from xrd_nb.simulate_torch import pattern_of, reflections_near
     import torch
     cell = torch.tensor([[3.2, 0.1, 0.], [0.3, 3.6, 0.2], [0.1, -0.2, 4.1]], dtype=torch.float64)
     xyz = torch.tensor([[0.02, 0.01, 0.03], [0.46, 0.55, 0.51]], dtype=torch.float64)
-    few, where = Grid(start=22, step=0.5, n=60), ('U', 'V', 'W', 'X', 'Y', 'zero', 'kalpha2')
-    start = [0.3, -0.1, 1.1, 0.2, 0.1, 0.05, 0.4, 300., 0.002, 1.003]
+    few = Grid(start=22, step=0.5, n=60)
+    device = dict(U=0.3, V=-0.1, W=1.1, X=0.2, Y=0.1, zero=0.05, kalpha2=0.4, kbeta=0.1, displacement=1.1, radius=190., axial=0.3, monochromator=30., variable_slits=0.5)
+    powder = dict(size=300., strain=0.002, scale=1.003, b_overall=0.7, march=0.8)
     fixed = reflections_near(cell, 1.540593, few)
     def simulate(cell, xyz, occupancy, b_iso, *values):
-        c = dict(zip(KNOWN_CONDITIONS, values))
-        return pattern_of(cell, xyz, [11, 17], occupancy, b_iso, Instrument(**{k: v for k, v in c.items() if k in where}),
-                          Sample(**{k: v for k, v in c.items() if k not in where}), hkl=fixed, grid=few, normalise=False)/1e3
+        c = dict(zip([*device, *powder], values))
+        return pattern_of(cell, xyz, [11, 17], occupancy, b_iso, Instrument(**{k: c[k] for k in device}),
+                          Sample(**{k: c[k] for k in powder}), hkl=fixed, grid=few, normalise=False, anomalous=True)/1e3
+    start = [*device.values(), *powder.values()]
     inputs = [cell, xyz, torch.tensor([1., 0.8]), torch.tensor([0.5, 1.2]), *map(torch.tensor, start)]
     inputs = [x.detach().double().requires_grad_() for x in inputs]
     assert torch.autograd.gradcheck(simulate, inputs, eps=1e-6, atol=1e-4, rtol=1e-4)

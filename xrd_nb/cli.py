@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['app', 'CrystalsArgument', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'about', 'main', 'say', 'finish',
            'load_crystals', 'all_rejected', 'simulate', 'write_patterns', 'plot_first', 'pack', 'train', 'speed',
-           'where', 'evaluate', 'run_crystals', 'results_table', 'show_table', 'embed', 'demo', 'docs']
+           'where', 'evaluate', 'run_crystals', 'results_table', 'show_table', 'embed', 'index', 'identify',
+           'show_identifications', 'draw_identifications', 'demo', 'docs']
 
-# %% ../nbs/30_cli.ipynb #609d065f
-import sys
+# %% ../nbs/30_cli.ipynb #eac72b4b
+import json, sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
@@ -302,6 +303,76 @@ def embed(
         if len(measures): say(measures[['representation', 'width', 'n', 'knn', 'linear', 'baseline_majority', 'trustworthiness']].round(3).to_string(index=False))
         else: say('not measured: too few crystals of known crystal system')
     finish(rejected if table is None else all_rejected(table, rejected), f'map: {out} and {out.with_suffix(".png")}')
+
+# %% ../nbs/30_cli.ipynb #30c40408
+@app.command(epilog='Example: xrd-nb index my_cifs/ -o known.parquet')
+def index(
+    crystals: CrystalsArgument,
+    out: Annotated[Path, typer.Option('-o', '--out', help='file for the index, .parquet')] = Path('index.parquet'),
+    quiet: QuietOption = False,
+):
+    "Make crystals searchable by their patterns, for xrd-nb identify --index."
+    from xrd_nb.index import build_index
+    table = load_crystals(crystals)
+    made = build_index(table, progress=not quiet)
+    made.write(out)
+    without = table.frame[~table.frame['id'].astype(str).isin(made.frame['id'])]
+    rejected = all_rejected(table, pd.DataFrame(dict(id=without['id'].astype(str), reason='no line on the default grid')))
+    finish(rejected, f'{len(made):,} crystals in {out}; next: xrd-nb identify FILE --index {out}')
+
+# %% ../nbs/30_cli.ipynb #7d89f6c3
+@app.command(epilog='Example: xrd-nb identify sample.xrdml scans/*.raw --elements Ti,O --plot pictures/')
+def identify(
+    files: Annotated[list[Path], typer.Argument(help='measured patterns: .xy .xye .csv .raw .brml .xrdml .ras .rasx .cif and more')],
+    elements: Annotated[Optional[str], typer.Option(help='what the sample may hold, such as Ti,O: sharper answers, fewer neighbours')] = None,
+    wavelength: Annotated[Optional[str], typer.Option(help='in Å, or CuKa1, CuKa, CoKa1, MoKa1, ...; default: what the file tells')] = None,
+    as_json: Annotated[bool, typer.Option('--json', help='a list with one object a file, for programs')] = False,
+    plot: Annotated[Optional[Path], typer.Option(help='draw the pattern above the lines of known crystals: a PNG, or a folder for many files')] = None,
+    known: Annotated[Optional[Path], typer.Option('--index', help='crystals to compare with, from xrd-nb index; default: minerals of the AMCSD')] = None,
+    weights: Annotated[Optional[Path], typer.Option(help='another network than the one inside the package')] = None,
+):
+    "Name the symmetry, the properties and the nearest known crystals of measured patterns."
+    from xrd_nb.identify import Identifier, identify_files
+    from xrd_nb.reflections import wavelength_of
+    if wavelength: wavelength = wavelength_of(float(wavelength) if wavelength.replace('.', '', 1).isdigit() else wavelength)
+    found = identify_files(files, elements, wavelength, Identifier.load(weights, known))
+    for f in found:
+        for text in (*f.remarks, *filter(None, [f.error])): say(f'{f.file}: {text}', error=True)
+    if as_json: say(json.dumps([f.to_dict() for f in found], indent=1, ensure_ascii=False))
+    else: show_identifications(found)
+    if plot: draw_identifications(found, plot)
+    failed = sum(f.error is not None for f in found)
+    if failed: raise typer.Exit(2 if failed == len(found) else 1)
+
+# %% ../nbs/30_cli.ipynb #58024a14
+def show_identifications(
+    found: list, # of `Identification`
+) -> None:
+    "One file in detail, many as a table."
+    from xrd_nb.identify import identification_table, verdict
+    done = [f for f in found if not f.error]
+    if len(found) == 1 and done:
+        say(f'{done[0].file}: {verdict(done[0])}')
+        for heading, table in done[0].tables().items(): show_table('', table)
+    elif done: show_table(f'{len(done)} of {len(found)} files', identification_table(done).drop(columns='note'))
+
+def draw_identifications(
+    found: list, # of `Identification`
+    plot: Path, # PNG, or a folder
+) -> None:
+    "A picture a file."
+    from matplotlib.pyplot import close
+    done = [f for f in found if not f.error]
+    single = plot.suffix.lower() in ('.png', '.svg', '.pdf') and not plot.is_dir()
+    if single and len(found) > 1: raise XrdInputError(f'is one picture for {len(found)} files; name a folder', plot)
+    (plot.parent if single else plot).mkdir(parents=True, exist_ok=True)
+    names = {}
+    for f in done:
+        stem = Path(f.file).stem
+        names[stem] = names.get(stem, 0) + 1
+        figure = f.plot()
+        figure.savefig(plot if single else plot/f'{stem}{"" if names[stem] == 1 else f"-{names[stem]}"}.png', dpi=150)
+        close(figure)
 
 # %% ../nbs/30_cli.ipynb #f7e1433d
 @app.command(epilog='Example: xrd-nb demo --out report')
