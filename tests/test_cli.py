@@ -113,7 +113,7 @@ def test_a_property(crystals, tmp_path):
     assert xrd_nb('train', '--crystals', crystals, '--out', tmp_path/'run', '--task', 'density', '--epochs', 2, '--quiet')[0] == 0
     assert xrd_nb('evaluate', tmp_path/'run', '--quiet')[0] == 0
     rows = json.loads((tmp_path/'run'/'report'/'metrics.json').read_text())['results']
-    assert {'network', 'training mean', 'training median'} == {r['predicted_by'] for r in rows}
+    assert {'network', 'nearest pattern', 'training mean', 'training median'} == {r['predicted_by'] for r in rows}
 
 def test_demo(tmp_path):
     code, out, _ = xrd_nb('demo', '--out', tmp_path/'report', '--epochs', 1, '--quiet')

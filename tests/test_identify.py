@@ -15,6 +15,20 @@ def test_calibration_keeps_its_promises():
     assert set_floor(np.eye(3)[:2], np.array([0, 1])) == 0 # two crystals can't promise 90 %: everything is in the set
 
 
+def test_from_run_to_identifier():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.identify import Identifier, make_identifier
+    from xrd_nb.training import RunSettings, train
+    import pytest, tempfile
+    with tempfile.TemporaryDirectory() as place:
+        taught, settings = bundled_crystals()[::30], RunSettings(task='everything', model='fcn_elements', conditions='measured', epochs=1, batch_size=32)
+        made = Identifier.load(make_identifier(train(taught, f'{place}/run', settings, progress=False), taught, f'{place}/own.safetensors', most=40))
+        assert made.told['model'] == 'fcn_elements' and sum(made.told['training']['folds'].values()) == len(taught)
+        other = train(taught, f'{place}/other', RunSettings(epochs=1, batch_size=32), progress=False)
+        with pytest.raises(XrdInputError, match='everything'): make_identifier(other, taught, f'{place}/none.safetensors')
+
+
 def test_identifier_file():
     import tempfile
     from functools import partial
@@ -25,7 +39,7 @@ def test_identifier_file():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.datasets import PROPERTY_UNITS, element_fractions, network_input, targets
     from xrd_nb.identify import Identifier, SYMMETRY_LEVELS, calibrate, write_identifier
-    from xrd_nb.index import build_index
+    from xrd_nb.search import build_index
     from xrd_nb.models import JointHead, build_network
     from xrd_nb.profiles import GRID, LINE_RANGE, random_conditions, render
     from xrd_nb.reflections import powder_reflections

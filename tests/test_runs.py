@@ -28,7 +28,7 @@ def test_results_of_runs():
     import matplotlib, numpy as np, tempfile
     matplotlib.use('Agg')
     with tempfile.TemporaryDirectory() as tmp:
-        few = bundled_crystals()[::15]
+        few = bundled_crystals()[::25]
         trial = train(few, f'{tmp}/by_density', RunSettings(task='density', epochs=2, batch_size=32), progress=False, source='bundled')
         report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results')
         kept, left_out = read_results(f'{tmp}/results')

@@ -312,7 +312,7 @@ def index(
     quiet: QuietOption = False,
 ):
     "Make crystals searchable by their patterns, for xrd-nb identify --index."
-    from xrd_nb.index import build_index
+    from xrd_nb.search import build_index
     table = load_crystals(crystals)
     made = build_index(table, progress=not quiet)
     made.write(out)

@@ -11,7 +11,7 @@ __all__ = ['SYMMETRY_LEVELS', 'COVERAGE', 'MIX', 'VOTERS', 'TRUSTED_SHARE', 'NAR
            'identification_table', 'blank_patterns', 'trust_scores', 'trust_table', 'doubtful_patterns',
            'mineral_interval', 'seen_in_training', 'labelled_answers', 'best_members', 'measure_labelled']
 
-# %% ../nbs/22_identify.ipynb #b284f780
+# %% ../nbs/22_identify.ipynb #8adfa923
 import base64, html, io, json, warnings
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -27,7 +27,7 @@ from .crystals import elements
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, network_input
 from .calibration import calibration_error
 from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
-from .index import PatternIndex, bundled_index, element_numbers, noise_of, rescale
+from .search import PatternIndex, bundled_index, element_numbers, noise_of, rescale
 from .measured import Pattern, background, read_pattern, to_grid
 from .models import JointHead, build_network
 from .profiles import GRID, Instrument, Sample, random_conditions, random_mask, render
@@ -57,13 +57,13 @@ def fit_temperature(
         return -sum(np.log(p[level][rows, level_columns(space_group, level)] + 1e-12).mean() for level in SYMMETRY_LEVELS)
     return float(np.exp(minimize_scalar(nll, bounds=(-1.5, 3), method='bounded', options=dict(xatol=0.01)).x))
 
-# %% ../nbs/22_identify.ipynb #601e8685
+# %% ../nbs/22_identify.ipynb #f889598e
 COVERAGE = 0.9 # share of sets, and of intervals, that shall hold the truth
 
 def set_floor(
     prob: np.ndarray, # probabilities at one level, (N, K)
     column: np.ndarray, # true columns, (N,)
-    coverage: float=COVERAGE,
+    coverage: float=COVERAGE, # share of truths that the sets shall hold
 ) -> float: # classes at least so probable form the set; 0: all of them
     "Split-conformal threshold for sets of classes (least ambiguous sets)."
     told = np.sort(prob[np.arange(len(column)), column])[::-1]
@@ -109,7 +109,7 @@ def peak_evidence(
     noise = max(noise_of(y)/2.6, np.median(np.abs(smooth - np.median(smooth))), 1e-4)
     return float(np.sort(window.max(1) - around)[-min(4, len(window)//3 + 1)]/noise/3)
 
-# %% ../nbs/22_identify.ipynb #ef9e026b
+# %% ../nbs/22_identify.ipynb #8cf1e587
 _AXES, TRUSTED_SHARE = 12, 0.95 # axes kept; share of calibration patterns to be trusted
 
 def fit_novelty(
@@ -128,8 +128,11 @@ def fit_novelty(
 
 def _logarithm(evidence): return np.log(np.maximum(evidence, 0.01))
 
-def feature_distance(features, novelty):
-    "Mahalanobis distance of features (N, C) from the middle of the usual ones, (N,)."
+def feature_distance(
+    features: np.ndarray, # (N, C)
+    novelty: dict, # of `fit_novelty`
+) -> np.ndarray: # in standard deviations of the usual patterns, (N,)
+    "Mahalanobis distance of features from the middle of the usual ones."
     return np.linalg.norm((features - novelty['centre']) @ novelty['axes'], axis=1)
 
 def trust_score(
@@ -176,7 +179,7 @@ def read_identifier(
     told['novelty'] = {k.removeprefix('novelty.'): v.numpy() for k, v in state.items() if k.startswith('novelty.')}
     return network.eval(), told
 
-# %% ../nbs/22_identify.ipynb #5fdfad4f
+# %% ../nbs/22_identify.ipynb #e801bf1b
 def as_measured(
     pattern: np.ndarray, # intensity and mask, (B, 2, 4250)
 ) -> np.ndarray: # the same without background, float32
@@ -200,8 +203,12 @@ def answers(
     features = network.features(*(dict(pattern=x[0], composition=x[1])[name] for name in network.inputs))
     return {k: v.numpy() for k, v in ({**network.head(features), 'features': features}).items()}
 
-def in_units(answer, mean, std):
-    "Values and expected errors of properties in their units, (N, K) each."
+def in_units(
+    answer: dict, # 'value' and 'log_scale', (N, K) each
+    mean: np.ndarray, # of the properties in training, (K,)
+    std: np.ndarray, # of the properties in training, (K,)
+) -> tuple: # values and expected errors in units, (N, K) each
+    "Standardised properties in their units."
     return answer['value']*std + mean, np.exp(answer['log_scale'].astype(np.float64))*std
 
 def calibrate_answers(
@@ -222,6 +229,7 @@ def calibrate_answers(
     return dict(temperature=temperature, floor={level: set_floor(p[level], level_columns(group, level)) for level in SYMMETRY_LEVELS},
                 factor=[f if np.isfinite(f) else None for f in factor])
 
+# %% ../nbs/22_identify.ipynb #bfeaebe7
 def calibrate(
     network: nn.Module, # trained, in evaluation mode
     batches, # dicts of arrays or tensors: pattern (B, 2, 4250), composition (B, 98), target (B, 1 + K) as of the task 'everything', and formula (B,) where an index is given
@@ -251,10 +259,10 @@ def calibrate(
     return dict(n=len(target), subtract=subtract, mix=dict(voting), prior=prior, novelty=fit_novelty(said['untold']['features'], np.array(evidence)),
                 **{kind: calibrate_answers(v, target, mean, std, np.array(vote), voting['weight']) for kind, v in said.items()})
 
-# %% ../nbs/22_identify.ipynb #b2204a29
+# %% ../nbs/22_identify.ipynb #a0f7ec30
 def make_identifier(
     run: str|Path, # a finished run of the task 'everything'
-    crystals: 'CrystalTable', # that it learned from: the validation fold is found again
+    crystals: object, # the `CrystalTable` that it learned from: the validation fold is found again
     out: str|Path, # .safetensors to write
     most: int=2000, # validation crystals to calibrate on
     cache: str|Path|None=None, # folder that keeps lines
@@ -367,10 +375,10 @@ class Identification:
     def plot(self) -> 'matplotlib.figure.Figure': return plot_identification(self)
     def _repr_html_(self) -> str: return identification_html(self)
 
-# %% ../nbs/22_identify.ipynb #2f2dbff7
+# %% ../nbs/22_identify.ipynb #e94af59c
 def identify_pattern(
     pattern: Pattern, # as measured
-    identifier: Identifier,
+    identifier: Identifier, # a network and an index
     numbers: tuple=(), # atomic numbers of the elements, where known
 ) -> Identification: # of one pattern
     "Symmetry, properties and neighbours of a measured pattern."
@@ -423,9 +431,9 @@ def _one_line(message, path):
     "The first line of a message, without the file's name in front."
     return (str(message).splitlines() or [''])[0].removeprefix(f'{path}: ')
 
-# %% ../nbs/22_identify.ipynb #a93e41bd
+# %% ../nbs/22_identify.ipynb #d2e5b7b0
 def readable_tables(
-    found: Identification,
+    found: Identification, # the answer for one file
 ) -> dict: # heading: DataFrame of text
     "The answer as small tables."
     if found.error: return {}
@@ -443,7 +451,7 @@ def readable_tables(
     return told | {'nearest known crystals': pd.DataFrame(rows)}
 
 def verdict(
-    found: Identification,
+    found: Identification, # the answer for one file
 ) -> str: # one line
     "Wavelength and trust in words."
     if found.error: return found.error
@@ -451,7 +459,7 @@ def verdict(
     return wave + ('' if found.trusted else '; NOT TRUSTED: this pattern is unlike those that the network knows')
 
 def identification_html(
-    found: Identification,
+    found: Identification, # the answer for one file
 ) -> str: # HTML without outside resources
     "The answer for a notebook, with its picture."
     parts = [f'<h4>{html.escape(Path(found.file).name)}</h4><p>{html.escape(verdict(found))}</p>']
@@ -464,8 +472,9 @@ def identification_html(
     code = base64.b64encode(picture.getvalue()).decode()
     return ''.join(parts) + f'<div style="display:flex;flex-wrap:wrap">{tables}</div><img alt="pattern and known crystals" src="data:image/png;base64,{code}"/>'
 
+# %% ../nbs/22_identify.ipynb #af87e21a
 def plot_identification(
-    found: Identification,
+    found: Identification, # the answer for one file
 ) -> 'matplotlib.figure.Figure': # the pattern, and a row of sticks for each neighbour
     "The measured pattern above the lines of the nearest known crystals."
     import matplotlib.pyplot as plt
@@ -492,7 +501,7 @@ def identification_table(
                 'nearest known crystal': f'{near["formula"]} {near["similarity"]:.2f}', 'wavelength': f'{f.wavelength["value"]:.5g} Å, {f.wavelength["source"]}', 'note': ''}
     return pd.DataFrame([row(f) for f in found]).fillna('')
 
-# %% ../nbs/22_identify.ipynb #20c3d2a8
+# %% ../nbs/22_identify.ipynb #6e79f07d
 def blank_patterns(
     kind: str, # 'background', 'glass' or 'flat'
     n: int, # patterns
@@ -511,7 +520,7 @@ def blank_patterns(
     return np.stack([np.array(out, np.float32), np.ones((n, GRID.n), np.float32)], axis=1)
 
 def trust_scores(
-    identifier: Identifier,
+    identifier: Identifier, # a network and an index
     pattern: np.ndarray, # as drawn or measured, with background, (B, 2, 4250)
 ) -> np.ndarray: # (B,)
     "The score behind `trusted` for many patterns."
@@ -522,7 +531,7 @@ def trust_scores(
     return trust_score(features, evidence, identifier.told['novelty'])
 
 def trust_table(
-    identifier: Identifier,
+    identifier: Identifier, # a network and an index
     real: np.ndarray, # patterns of the usual kind, (B, 2, 4250)
     other: dict, # name: patterns of another kind, (B, 2, 4250)
 ) -> pd.DataFrame: # a row a kind: n, share trusted, AUROC against the usual ones
@@ -536,9 +545,9 @@ def trust_table(
         rows.append(dict(kind=name, n=len(score), trusted=float((score >= limit).mean()), auroc=float(auroc)))
     return pd.DataFrame(rows)
 
-# %% ../nbs/22_identify.ipynb #dfe7a5ff
+# %% ../nbs/22_identify.ipynb #d3d8fb3b
 def doubtful_patterns(
-    crystals: 'CrystalTable', # at least three
+    crystals: object, # a `CrystalTable` of at least three
     n: int, # patterns of each kind
     seed: int=0, # of everything
 ) -> dict: # 'real', 'mixture of three' and 'wrong wavelength', (n, 2, 4250) each
@@ -554,12 +563,12 @@ def doubtful_patterns(
     mixed[:, 0] /= np.maximum(mixed[:, 0].max(1, keepdims=True), 1e-6)
     return {'real': draw(chosen[0], 0), 'mixture of three': mixed, 'wrong wavelength': draw(chosen[1], 4, 'CoKa1')}
 
-# %% ../nbs/22_identify.ipynb #c9e1238c
+# %% ../nbs/22_identify.ipynb #927d858e
 def mineral_interval(
     score, # of the indices of some patterns, (n,) → a number
     group: np.ndarray, # what each pattern is of, (N,)
-    resamples: int=500,
-    seed: int=0,
+    resamples: int=500, # of the bootstrap
+    seed: int=0, # of the bootstrap
 ) -> tuple[float, float]: # 95 % interval
     "Percentile bootstrap that draws whole groups."
     rng, members = np.random.default_rng(seed), [np.flatnonzero(group == g) for g in np.unique(group)]
@@ -579,7 +588,7 @@ def seen_in_training(
     return bool(formulas & set(train.formula[train.space_group == space_group]))
 
 def labelled_answers(
-    identifier: Identifier,
+    identifier: Identifier, # a network and an index
     folder: str|Path, # with labels.csv
     use: str='dev', # which rows of labels.csv
 ) -> tuple: # the rows that could be read, with `trusted`; by predictor, scores of the space groups, (N, 230) each
@@ -601,6 +610,7 @@ def labelled_answers(
     if not rows: raise XrdInputError(f'no pattern marked {use!r} could be read', folder)
     return pd.DataFrame(rows), {name: np.array(score) for name, score in told.items()}
 
+# %% ../nbs/22_identify.ipynb #998dcef6
 def best_members(
     score: np.ndarray, # of the space groups, (N, 230)
     level: str, # one of `SYMMETRY_LEVELS`
@@ -610,7 +620,7 @@ def best_members(
     return np.stack([score[:, column == c].max(1) for c in range(column.max() + 1)], axis=1)
 
 def measure_labelled(
-    identifier: Identifier,
+    identifier: Identifier, # a network and an index
     folder: str|Path, # with labels.csv
     train: pd.DataFrame, # the training crystals: formula, space_group
     use: str='dev', # 'dev' to tune, 'test' once a reported run
