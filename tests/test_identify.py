@@ -77,7 +77,7 @@ def test_nothing_is_not_trusted():
 def test_identify_answers():
     import json, tempfile, warnings
     from pathlib import Path
-    import numpy as np, pytest
+    import matplotlib.pyplot as plt, numpy as np, pytest
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.identify import bundled_identifier, identify, identify_files
@@ -103,6 +103,7 @@ def test_identify_answers():
         assert 'assumed' in ' '.join(many[0].remarks) and many[1].to_dict()['space_group'] == []
         assert len(identify(place)) == 2 # a folder gives a table
         with pytest.raises(XrdInputError, match='no such element'): identify_files([f'{place}/salt.xy'], 'Na,Qq')
+    plt.close('all')
 
 
 def test_starts_without_lightning():
