@@ -88,6 +88,7 @@ def test_dataset():
     shown, hidden = worst['pattern'].unbind(1)
     assert (shown.amax(1) == 1).all() and (shown[hidden == 0] == 0).all() and 0 < (hidden == 0).float().mean() < 0.5
     assert 10 < (worst['composition'].sum(1) == 0).sum() < 50
+    assert 'composition' not in PatternDataset(lines, answers, untold=0.5)[[0]] # nothing to withhold
 
 
 def test_loader():

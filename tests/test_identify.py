@@ -3,14 +3,15 @@
 
 def test_calibration_keeps_its_promises():
     import numpy as np
-    from xrd_nb.identify import SYMMETRY_LEVELS, cool, fit_temperature, set_floor
+    from xrd_nb.datasets import SYMMETRY_TASKS
+    from xrd_nb.identify import cool, fit_temperature, set_floor
     draw = np.random.default_rng(1)
     logit = draw.normal(0, 1.5, (1500, 230))
     logit -= np.log(np.exp(logit).sum(1, keepdims=True))
     label = np.array([draw.choice(230, p=np.exp(x)/np.exp(x).sum()) for x in logit]) + 1
     assert abs(fit_temperature(logit, label) - 1) < 0.1 and abs(fit_temperature(logit/2, label) - 0.5) < 0.05
     cooled = cool(logit, 1.7)
-    assert all(np.allclose(cooled[level].sum(1), 1) for level in SYMMETRY_LEVELS)
+    assert all(np.allclose(cooled[level].sum(1), 1) for level in SYMMETRY_TASKS)
     assert np.argsort(cooled['space_group'][0]).tolist() == np.argsort(logit[0]).tolist()
     assert set_floor(np.eye(3)[:2], np.array([0, 1])) == 0 # two crystals can't promise 90 %: everything is in the set
 
@@ -22,11 +23,13 @@ def test_from_run_to_identifier():
     from xrd_nb.training import RunSettings, train
     import pytest, tempfile
     with tempfile.TemporaryDirectory() as place:
-        taught, settings = bundled_crystals()[::30], RunSettings(task='everything', model='fcn_elements', conditions='measured', epochs=1, batch_size=32)
+        taught, settings = bundled_crystals()[::60], RunSettings(task='everything', model='fcn_elements', conditions='measured', epochs=1, batch_size=16)
         made = Identifier.load(make_identifier(train(taught, f'{place}/run', settings, progress=False), taught, f'{place}/own.safetensors', most=40))
         assert made.told['model'] == 'fcn_elements' and sum(made.told['training']['folds'].values()) == len(taught)
         other = train(taught, f'{place}/other', RunSettings(epochs=1, batch_size=32), progress=False)
         with pytest.raises(XrdInputError, match='everything'): make_identifier(other, taught, f'{place}/none.safetensors')
+        mild = train(taught, f'{place}/mild', RunSettings(task='everything', conditions='mild', epochs=1, batch_size=16), progress=False) # an FCN, which reads no composition
+        with pytest.raises(XrdInputError, match='measured'): make_identifier(mild, taught, f'{place}/none.safetensors')
 
 
 def test_identifier_file():
@@ -37,8 +40,8 @@ def test_identifier_file():
     from safetensors.torch import save_file
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.datasets import PROPERTY_UNITS, element_fractions, network_input, targets
-    from xrd_nb.identify import Identifier, SYMMETRY_LEVELS, calibrate, write_identifier
+    from xrd_nb.datasets import PROPERTY_UNITS, SYMMETRY_TASKS, element_fractions, network_input, targets
+    from xrd_nb.identify import Identifier, calibrate, write_identifier
     from xrd_nb.search import build_index
     from xrd_nb.models import JointHead, build_network
     from xrd_nb.profiles import GRID, LINE_RANGE, random_conditions, render
@@ -55,7 +58,7 @@ def test_identifier_file():
         one, everywhere = Identifier.load(path), np.ones(GRID.n, bool)
         plain, told = one.ask(y[0], everywhere), one.ask(y[0], everywhere, (8, 22))
         for said in (plain, told):
-            assert [len(said[level]) for level in SYMMETRY_LEVELS] == [7, 101, 230] and all(abs(said[level].sum() - 1) < 1e-6 for level in SYMMETRY_LEVELS)
+            assert [len(said[level]) for level in SYMMETRY_TASKS] == [7, 101, 230] and all(abs(said[level].sum() - 1) < 1e-6 for level in SYMMETRY_TASKS)
             assert all(p['low'] <= p['value'] <= p['high'] for p in said['properties'].values())
         assert abs(plain['network'] - told['network']).max() > 0 # elements matter
         assert set(told['properties']) == {'density'} # the only one that these crystals know, always told with elements

@@ -21,6 +21,24 @@ def test_resume_equals_uninterrupted():
         assert train(some, parts, settings, progress=False) == parts # finished: nothing left to do
 
 
+def test_started_from_another():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.models import FCN, FCNMLP, no_head
+    from xrd_nb.training import start_from
+    from pathlib import Path
+    from safetensors.torch import save_file
+    import pytest, tempfile, torch
+    small, joint = FCN(no_head, 'small'), FCNMLP(ladder='small')
+    with tempfile.TemporaryDirectory() as tmp:
+        save_file({k: v.contiguous() for k, v in small.state_dict().items()}, f'{tmp}/small.safetensors')
+        save_file({'blocks.0.0.weight': torch.zeros(3)}, f'{tmp}/strange.safetensors')
+        Path(f'{tmp}/noise.safetensors').write_bytes(b'no weights at all')
+        assert start_from(joint, f'{tmp}/small.safetensors') == len(small.state_dict())
+        assert all(torch.equal(v, joint.state_dict()[f'pattern.{k}']) for k, v in small.state_dict().items())
+        for name, why in (('strange', 'fit'), ('noise', 'weights'), ('missing', 'no such file')):
+            with pytest.raises(XrdInputError, match=why): start_from(joint, f'{tmp}/{name}.safetensors')
+
+
 def test_loss_falls():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.training import RunSettings, train

@@ -175,7 +175,7 @@ def draw_conditions(
     return (Instrument(U=0, V=0, W=width**2, X=rng.uniform(0, 0.03, n), kalpha2=0, zero=rng.uniform(-0.02, 0.02, n)),
             Sample(scale=rng.uniform(0.98, 1.02, n), b_overall=rng.uniform(0, 1, n)))
 
-# %% ../nbs/10_datasets.ipynb #830a1154
+# %% ../nbs/10_datasets.ipynb #d8cc7df7
 class PatternDataset(Dataset):
     "What networks read of N crystals, and the answers, a batch at a time; patterns are rendered when they are asked for."
     def __init__(self,
@@ -202,7 +202,7 @@ class PatternDataset(Dataset):
             if name == 'pattern': batch[name] = self.patterns(index, keys)
             elif callable(self.others[name]): batch[name] = self.others[name](index)
             else: batch[name] = torch.as_tensor(self.others[name][index])
-        if self.untold: batch['composition'][np.random.default_rng([self.seed, 1, *map(int, keys)]).random(len(index)) < self.untold] = 0
+        if self.untold and 'composition' in batch: batch['composition'][np.random.default_rng([self.seed, 1, *map(int, keys)]).random(len(index)) < self.untold] = 0
         return batch
 
     def patterns(self, index, keys):

@@ -129,34 +129,37 @@ def plot_map(
     ax.spines[:].set_visible(False)
     return ax
 
-# %% ../nbs/21_embeddings.ipynb #5035b041
+# %% ../nbs/21_embeddings.ipynb #80e892ff
 def classifier_hits(
     classifier: object, # of scikit-learn, not yet fitted
     train_features: np.ndarray, # (M, D)
     train_labels: np.ndarray, # class of each training crystal, (M,)
     test_features: np.ndarray, # (N, D)
     test_labels: np.ndarray, # class of each test crystal, (N,)
+    standardise: bool=True, # features first, by their moments on training
 ) -> np.ndarray: # was the class found? bool, (N,)
-    "Fit a classifier to features standardised on training, and see which held-out crystals it names rightly."
+    "Fit a classifier to features, and see which held-out crystals it names rightly."
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     train, test = check_features(train_features, 'training features'), check_features(test_features, 'test features')
     if (len(train), len(test)) != (len(train_labels), len(test_labels)):
         raise XrdInputError('features and labels differ in number')
-    return make_pipeline(StandardScaler(), classifier).fit(train, train_labels).predict(test) == np.asarray(test_labels)
+    steps = [StandardScaler(), classifier] if standardise else [classifier]
+    return make_pipeline(*steps).fit(train, train_labels).predict(test) == np.asarray(test_labels)
 
-# %% ../nbs/21_embeddings.ipynb #b0388ec8
+# %% ../nbs/21_embeddings.ipynb #4357f5b1
 def knn_hits(
     train_features: np.ndarray, # (M, D)
     train_labels: np.ndarray, # class of each training crystal, (M,)
     test_features: np.ndarray, # (N, D)
     test_labels: np.ndarray, # class of each test crystal, (N,)
     k: int=5, # how many neighbours vote
+    standardise: bool=True, # features first, by their moments on training
 ) -> np.ndarray: # was the vote right? bool, (N,)
-    "Held-out crystals named by their `k` nearest training crystals, in features standardised on training."
+    "Held-out crystals named by their `k` nearest training crystals."
     from sklearn.neighbors import KNeighborsClassifier
     voters = KNeighborsClassifier(min(k, len(train_features)))
-    return classifier_hits(voters, train_features, train_labels, test_features, test_labels)
+    return classifier_hits(voters, train_features, train_labels, test_features, test_labels, standardise)
 
 # %% ../nbs/21_embeddings.ipynb #d6ba1294
 def knn_accuracy(

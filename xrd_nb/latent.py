@@ -6,7 +6,7 @@
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
            'plain_representations', 'compare_latents']
 
-# %% ../nbs/21_latent.ipynb #8885ea6a
+# %% ../nbs/21_latent.ipynb #4c3a52a6
 import numpy as np
 import pandas as pd
 import torch
@@ -14,7 +14,7 @@ from torch import nn
 from .core import XrdInputError
 from .crystals import CrystalTable
 from .datasets import PatternDataset, element_fractions
-from .embeddings import check_features, pca_features
+from .embeddings import check_features, knn_hits, pca_features
 from .evaluation import bootstrap_interval
 from .profiles import LINE_RANGE
 from .reflections import powder_reflections
@@ -47,7 +47,7 @@ def crystal_patterns(
     some = PatternDataset(lines[lined], np.zeros(lined.sum()), conditions, seed)
     return some[range(len(some))]['pattern'], lined
 
-# %% ../nbs/21_latent.ipynb #3607ddb5
+# %% ../nbs/21_latent.ipynb #efa5778b
 def neighbour_votes(
     train: np.ndarray, # (M, D)
     train_labels: np.ndarray, # (M,)
@@ -56,11 +56,7 @@ def neighbour_votes(
     k: int=5, # how many neighbours vote
 ) -> dict: # 'as is' and 'standardised': were the votes right? bool, (N,)
     "Held-out crystals named by their nearest training crystals, by either distance."
-    from sklearn.neighbors import KNeighborsClassifier
-    train, test = check_features(train, 'training features'), check_features(test, 'test features')
-    spread = np.maximum(train.std(0), 1e-9)
-    def vote(a, b): return KNeighborsClassifier(min(k, len(a))).fit(a, train_labels).predict(b) == np.asarray(test_labels)
-    return {'as is': vote(train, test), 'standardised': vote(train/spread, test/spread)}
+    return {name: knn_hits(train, train_labels, test, test_labels, k, standardise) for name, standardise in (('as is', False), ('standardised', True))}
 
 # %% ../nbs/21_latent.ipynb #5effa1ae
 def cluster_agreement(

@@ -6,15 +6,17 @@
 __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'plain', 'make_result', 'is_symmetry', 'check_result', 'write_result',
            'read_result', 'read_results', 'long_table', 'figure_text', 'symmetry_grid', 'symmetry_details',
            'property_details', 'property_line', 'leakage_details', 'run_details', 'all_tables', 'markdown_table',
-           'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables']
+           'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables', 'demo_table',
+           'identify_table']
 
-# %% ../nbs/24_results.ipynb #b5c4f04f
+# %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import GREY, XrdInputError, style, write_json
 from .datasets import SPLITS
+from .evaluation import readable_symmetry
 
 # %% ../nbs/24_results.ipynb #8bb62328
 def ids_hash(
@@ -374,3 +376,28 @@ def write_tables(
                 figure.savefig(out/(re.sub(r'[^A-Za-z0-9]+', '-', '-'.join([name, str(data), *([rendering] if rendering else [])])) + '.png'))
                 plt.close(figure)
     return tables, rejected
+
+# %% ../nbs/24_results.ipynb #a28d5e20
+def demo_table(
+    file: str|Path, # nbs/results/demo.json
+) -> str: # a table in Markdown, and a line on how it came about
+    "The figures of the stored run of `xrd-nb demo`."
+    told = json.loads(Path(file).read_text(encoding='utf-8'))
+    rows = readable_symmetry(pd.DataFrame(told['results']))[['rendering', 'level', 'n', 'top-1 %', '95 % interval', 'baseline top-1 %']]
+    how, settings = told['provenance'], told['settings']
+    note = (f"{settings['epochs']} epochs, seed {settings['seed']}, {how['date']}, device: {how['device']} ({how['cpu']}), "
+            f"torch {how['versions']['torch']}, xrd_nb {how['versions']['xrd_nb']}.")
+    return rows[~rows.level.str.contains('merged')].to_markdown(index=False) + '\n\n' + note # the whole table stands in the report
+
+# %% ../nbs/24_results.ipynb #4f450863
+def identify_table(
+    file: str|Path, # nbs/results/identify_dev.json
+) -> str: # a table in Markdown, and a line on how it came about
+    "The stored figures of the identifier on measured patterns: crystal system and space group."
+    told = json.loads(Path(file).read_text(encoding='utf-8'))
+    rows = pd.DataFrame(told['rows']).query('part in ("all", "in the index", "not in the index") and level != "extinction_group"')
+    interval = [f'{100*a:.0f}–{100*b:.0f}' for a, b in zip(rows.top1_low, rows.top1_high)]
+    shown = pd.DataFrame({'level': rows.level.str.replace('_', ' '), 'who answers': rows.predictor, 'minerals': rows.part, 'n': rows.n,
+                          'top-1 %': (100*rows.top1).round(1), '95 % interval': interval, 'top-5 %': (100*rows.top5).round(1)})
+    how = told['provenance']
+    return shown.to_markdown(index=False) + f"\n\n{told['patterns']}, {how['date']}, {how['device']} ({how['cpu']}), xrd_nb {how['versions']['xrd_nb']}."

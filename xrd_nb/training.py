@@ -7,7 +7,7 @@ __all__ = ['UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no_gap', 'Learn
            'EpochLog', 'find_checkpoint', 'read_config', 'train', 'start_from', 'RunBar', 'make_trainer', 'device_name',
            'has_bf16', 'save_weights', 'load_run', 'record_crystals', 'predict', 'plot_learning_curve']
 
-# %% ../nbs/13_training.ipynb #3defa3ad
+# %% ../nbs/13_training.ipynb #db41a234
 import json, time, warnings
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 import pytorch_lightning as pl
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
@@ -291,7 +292,7 @@ def train(
     if trainer.current_epoch >= settings.epochs: save_weights(learner, out)
     return out
 
-# %% ../nbs/13_training.ipynb #d0ac3206
+# %% ../nbs/13_training.ipynb #3fdcd090
 UNTOLD = 0.5 # share of compositions withheld under the task 'everything', so that the network can do without
 
 def start_from(
@@ -301,7 +302,9 @@ def start_from(
     "Take over the weights of a trained network, or of an FCN into the FCN of a larger network."
     if not Path(weights).is_file(): raise XrdInputError('no such file of weights', weights)
     own, taken = network.state_dict(), 0
-    for name, value in load_file(weights).items():
+    try: there = load_file(weights)
+    except SafetensorError as error: raise XrdInputError(f'holds no weights: {error}', weights) from None
+    for name, value in there.items():
         for place in (name, f'pattern.{name}'):
             if place in own and own[place].shape == value.shape:
                 own[place].copy_(value)
@@ -360,13 +363,12 @@ def save_weights(
     header = {name: json.dumps(getattr(learner, name).tolist()) for name in ('mean', 'std') if learner.settings.properties}
     save_file({k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}, out/'model.safetensors', header)
 
-# %% ../nbs/13_training.ipynb #a1659fbe
+# %% ../nbs/13_training.ipynb #6b294b40
 def load_run(
     run: str|Path, # a run's folder
     unfinished: bool=False, # take the last checkpoint of a run that was cut
 ) -> tuple[nn.Module, RunSettings, dict]: # the network in evaluation mode, the settings, {'mean', 'std'} (K,) of the properties
     "A trained network, read back."
-    from safetensors import safe_open
     settings, path = RunSettings(**read_config(run)['settings']).check(), Path(run)/'model.safetensors'
     network, cut = settings.network(), Path(run)/'last.ckpt'
     if path.exists():
