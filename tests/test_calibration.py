@@ -11,6 +11,7 @@ def test_calibration_error():
     bins = reliability(claims, came_true, bins=4)
     assert bins.n.sum() == 500 and np.isclose((bins.n*bins.accuracy).sum(), came_true.sum())
     assert np.allclose(np.floor(bins.confidence*4), range(4))
+    assert np.isclose(calibration_error(claims, came_true, 4), (bins.n*abs(bins.confidence - bins.accuracy)).sum()/500)
     for wrong in ([0.5], [[0.5, 0.5]], []):
         with pytest.raises(XrdInputError, match='expected'): calibration_error(wrong, [1, 0])
 

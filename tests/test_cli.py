@@ -1,11 +1,12 @@
 "The `xrd-nb` command as a shell sees it: what it writes, what it says, and its exit code."
-import json, os, subprocess, sys
+import json, os, shlex, shutil, subprocess, sys
+from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
 from xrd_nb.crystals import bundled_crystals
 
-COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'index', 'identify', 'demo', 'docs')
+COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'index', 'calibrate', 'identify', 'demo', 'docs')
 
 def xrd_nb(*words, cwd=None):
     "Run the command; (exit code, what it printed, what it complained of)."
@@ -35,6 +36,32 @@ def run(crystals, tmp_path_factory):
     assert code == 0 and 'xrd-nb evaluate' in out
     return folder
 
+def test_help_names_what_can_be_trained():
+    from xrd_nb.datasets import CONDITIONS, SPLITS, TASKS
+    from xrd_nb.models import MODELS
+    told = set(xrd_nb('train', '--help')[1].replace(',', ' ').replace(';', ' ').replace(':', ' ').split())
+    assert set((*TASKS, *MODELS, *CONDITIONS, *SPLITS)) <= told
+
+def test_run_that_names_no_crystals(run, tmp_path):
+    shutil.copytree(run, tmp_path/'run')
+    config = json.loads((tmp_path/'run'/'config.json').read_text())
+    (tmp_path/'run'/'config.json').write_text(json.dumps({**config, 'crystals': ''})) # as train() leaves it where no source is given
+    code, _, err = xrd_nb('evaluate', 'run', cwd=tmp_path)
+    assert code == 2 and '--crystals' in err and len(err.strip().splitlines()) == 1
+
+def test_stored_results_name_their_command():
+    from xrd_nb.results import read_results, train_command
+    folder = Path(__file__).resolve().parents[1]/'nbs'/'results'/'runs'
+    if not folder.is_dir(): pytest.skip('needs a clone; the wheel has no results')
+    results, rejected = read_results(folder)
+    assert len(results) and not len(rejected)
+    told = xrd_nb('train', '--help')[1]
+    for result in results:
+        words = shlex.split(train_command(result))
+        assert words[:2] == ['xrd-nb', 'train'] and all(w in told for w in words if w.startswith('--'))
+        given = dict(zip(words[2::2], words[3::2]))
+        assert all(str(result['settings'][k]) == given['--' + k.replace('_', '-')] for k in ('task', 'model', 'size', 'split', 'epochs', 'batch_size', 'learning_rate', 'conditions', 'seed'))
+
 @pytest.mark.parametrize('command', COMMANDS)
 def test_help_has_an_example(command):
     code, out, _ = xrd_nb(command, '--help')
@@ -52,6 +79,7 @@ def test_help_has_an_example(command):
     (('train', '--out', 'run', '--epochs', '0'), 'epoch'),
     (('evaluate', 'no_run'), 'not a run'),
     (('embed', 'no_run'), 'not a run'),
+    (('calibrate', 'no_run'), 'not a run'),
     (('docs',), 'notebooks'),
 ])
 def test_mistakes_get_one_line_and_exit_code_2(words, complaint, tmp_path):

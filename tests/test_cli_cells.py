@@ -53,6 +53,34 @@ def test_killed_run_resumes():
         assert len(run_crystals(cut, None)) == 375 and data_name(read_config(cut)['crystals']) == 'few+more' # both files are found again
 
 
+def test_two_devices():
+    import os, subprocess, sys, tempfile
+    from pathlib import Path
+    import numpy as np, pandas as pd, pytest, torch
+    from typer.testing import CliRunner
+    from xrd_nb.cli import app
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.training import load_run, read_config
+    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()): pytest.skip('this torch has no gloo, which processes on CPUs talk by')
+    with tempfile.TemporaryDirectory() as place:
+        bundled_crystals()[::20].to_parquet(f'{place}/few.parquet')
+        Path(place, 'command.py').write_text('from xrd_nb.cli import main; main()') # a file that the second process can be started from
+        words = ['train', '--crystals', f'{place}/few.parquet', '--epochs', '3', '--batch-size', '32', '--cache', f'{place}/lines', '--quiet', '--out']
+        told = subprocess.run([sys.executable, 'command.py', *words, 'run', '--devices', '2'], cwd=place, capture_output=True, text=True,
+                              env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''})
+        assert told.returncode == 0, told.stderr
+        assert told.stdout.count('3 epochs done') == told.stdout.count('patterns/s') == 1, told.stdout
+        run = Path(place, 'run')
+        assert sorted(p.name for p in run.iterdir()) == ['config.json', 'crystals.parquet', 'last.ckpt', 'log.csv', 'model.safetensors', 'rejected.csv']
+        log, network = pd.read_csv(run/'log.csv'), load_run(run)[0]
+        assert log.epoch.tolist() == [1, 2, 3] and log.train_loss.iloc[-1] < 0.95*log.train_loss.iloc[0] and np.isfinite(log.valid_loss).all()
+        assert read_config(run)['devices'] == 2 and all(w.isfinite().all() for w in network.state_dict().values())
+        for wrong in (['--devices', '3'], ['--devices', '0'], ['--devices', '32']):
+            told = CliRunner().invoke(app, [*words, f'{place}/other', *wrong])
+            assert isinstance(told.exception, XrdInputError) and 'device' in str(told.exception) and not Path(place, 'other').exists()
+
+
 def test_table_command():
     import tempfile
     from pathlib import Path
@@ -73,6 +101,28 @@ def test_table_command():
         (Path(place)/'bad.json').write_text('{')
         told = CliRunner().invoke(app, ['table', place, '-o', f'{place}/again'])
         assert told.exit_code == 1 and 'bad.json' in told.output and 'not converged (2/5)' in told.output
+
+
+def test_calibrate_command():
+    import tempfile
+    import numpy as np
+    from typer.testing import CliRunner
+    from xrd_nb.cli import app
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.profiles import GRID, LINE_RANGE, render
+    from xrd_nb.reflections import powder_reflections
+    with tempfile.TemporaryDirectory() as place:
+        own = bundled_crystals()[::60]
+        own.to_parquet(f'{place}/own.parquet')
+        np.savetxt(f'{place}/scan.xy', np.column_stack([GRID.two_theta, 1000*render(powder_reflections(own[:1], two_theta=LINE_RANGE))[0]]), fmt='%.3f')
+        orders = (['train', '--crystals', f'{place}/own.parquet', '--task', 'everything', '--model', 'fcn_elements', '--conditions', 'measured', '--epochs', '1',
+                   '--batch-size', '16', '--out', f'{place}/run', '--quiet'],
+                  ['calibrate', f'{place}/run', '-o', f'{place}/own.safetensors', '--most', '20'],
+                  ['identify', f'{place}/scan.xy', '--wavelength', 'CuKa1', '--weights', f'{place}/own.safetensors'])
+        for order in orders:
+            told = CliRunner().invoke(app, order)
+            assert told.exit_code == 0, told.output
+        assert 'similarity' in told.stdout
 
 
 def test_identify_command():

@@ -110,6 +110,23 @@ def test_loader():
     assert sorted(epoch(0)[1].tolist()) == sorted(data.target.tolist())
 
 
+def test_shares_of_batches():
+    from xrd_nb.datasets import EpochBatches
+    import itertools
+    for n, ranks, mixed in itertools.product((8, 63, 64, 65, 131), (1, 2, 4), (True, False)):
+        def road(**share):
+            batches = EpochBatches(n, 16, seed=1, shuffle=mixed, **share)
+            batches.set_epoch(3)
+            assert len(list(batches)) == len(batches)
+            return list(batches)
+        alone, together = road(), [road(rank=r, ranks=ranks) for r in range(ranks)]
+        joined = [sorted(itertools.chain(*step)) for step in zip(*together, strict=True)] # every process takes the same number of steps
+        assert sorted(itertools.chain(*joined)) == sorted(itertools.chain(*alone)) and len(set(itertools.chain(*joined))) == n # every crystal once
+        assert joined[:-2] == [sorted(batch) for batch in alone[:-2]] # the same batches in the same order
+        assert all(step and abs(len(step) - len(other)) <= 1 for steps in zip(*together) for step, other in itertools.pairwise([*steps, steps[0]]))
+        if n % 16 == 0 or n % 16 >= ranks: assert joined == [sorted(batch) for batch in alone]
+
+
 def test_element_fractions():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable, bundled_crystals, elements

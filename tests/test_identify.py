@@ -105,6 +105,8 @@ def test_identify_answers():
         assert [f.error is None for f in many] == [True, False, False, False] and all(len((f.error or '').splitlines()) <= 1 for f in many)
         assert 'assumed' in ' '.join(many[0].remarks) and many[1].to_dict()['space_group'] == []
         assert len(identify(place)) == 2 # a folder gives a table
+        np.savetxt(f'{place}/short.xy', np.column_stack([GRID.two_theta, shown])[1000:1900], fmt='%.3f')
+        assert 'look alike' in ' '.join(identify_files([f'{place}/short.xy'], None, 1.540593)[0].remarks)
         with pytest.raises(XrdInputError, match='no such element'): identify_files([f'{place}/salt.xy'], 'Na,Qq')
     plt.close('all')
 

@@ -40,6 +40,15 @@ def test_property_loss_is_the_likelihood():
     assert 'metal' not in PropertyHead(8, ('density',))(seen)
 
 
+def test_strip_is_a_convolution():
+    from xrd_nb.models import StripConvolution, as_strip
+    import torch
+    strip, plain_one = StripConvolution(3, 7, 5), torch.nn.Conv1d(3, 7, 5, padding=2, bias=False)
+    with torch.no_grad(): plain_one.weight.copy_(strip.weight.view(7, 5, 3).transpose(1, 2))
+    signal = torch.randn(2, 3, 40)
+    assert torch.allclose(strip(as_strip(signal)).squeeze(2), plain_one(signal), atol=1e-5)
+
+
 def test_fcn_shapes():
     from xrd_nb.core import XrdInputError
     from xrd_nb.models import FCN, PropertyHead, count_parameters

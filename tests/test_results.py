@@ -22,7 +22,7 @@ def test_result_files():
         row = good['metrics'][0]
         wrong = [[], {}, {**good, 'format': 2}, {**good, 'n_test': '3'}, {**good, 'n_test': -1}, {**good, 'split': 'mine'}, {**good, 'metrics': []},
                  {**good, 'metrics': [{**row, 'top1': 2}]}, {**good, 'metrics': [{**row, 'top1': [1]}]}, {**good, 'metrics': [{'level': 'space_group'}]},
-                 {**good, 'leakage': 'none'}, {**good, 'leakage': [{}]}, {**good, 'name': ['x']}, {k: v for k, v in good.items() if k != 'test_ids'}]
+                 {**good, 'leakage': 'none'}, {**good, 'leakage': [{}]}, {**good, 'paired': [{'score': 1}]}, {**good, 'in_icsd': 'yes'}, {**good, 'name': ['x']}, {k: v for k, v in good.items() if k != 'test_ids'}]
         for i, content in enumerate(wrong): (Path(place)/f'wrong{i}.json').write_text(json.dumps(content))
         (Path(place)/'wrong_bytes.json').write_bytes(b'\xff\xfe\x00')
         (Path(place)/'wrong_depth.json').write_text('['*100_000)
@@ -39,17 +39,20 @@ def test_tables():
     matplotlib.use('Agg')
     from xrd_nb.evaluation import symmetry_table
     from xrd_nb.properties import property_table
-    from xrd_nb.results import make_result, read_results, symmetry_grid, long_table, write_result, write_tables
+    from xrd_nb.results import make_result, read_results, symmetry_grid, long_table, runs_in_short, write_result, write_tables
     dice = np.random.default_rng(0)
     labels = dice.integers(1, 20, 60)
     def run_of(name, ids, split='random', done=4, seed=0, **further):
-        scores = symmetry_table(np.random.default_rng(seed).dirichlet(np.full(230, 0.1), 60), labels, labels).assign(**further)
+        prob = np.random.default_rng(seed).dirichlet(np.full(230, 0.1), 60)
+        scores = symmetry_table(prob, labels, labels).assign(**further)
         settings = dict(task='space_group', model=name, size='', split=split, seed=seed, epochs=4)
-        return make_result(f'{name}{seed}', settings, 'ideal', 'few', done, 9, dict(n_train=60, n_valid=5, n_test=60), ids, scores, pd.DataFrame(), {}, {})
+        return make_result(f'{name}{seed}', settings, 'ideal', 'few', done, 9, dict(n_train=60, n_valid=5, n_test=60), ids, scores, pd.DataFrame(), {}, {},
+                           in_icsd=symmetry_table(prob[:20], labels[:20], labels))
     x = dice.normal(size=(60, 2))
     both = property_table(dict(network=x + 0.1), x, x, dict(band_gap='eV', density='g/cm³'))
     prop = make_result('p', dict(task='properties', model='mlp', size='', split='random', seed=0, epochs=4), 'ideal', 'few', 4, 9,
-                       dict(n_train=60, n_valid=5, n_test=60), range(60), both, pd.DataFrame(), {}, {})
+                       dict(n_train=60, n_valid=5, n_test=60), range(60), both, pd.DataFrame(), {}, {},
+                       paired=[dict(score='band_gap', against='cgcnn base', n=60, difference=-0.1234, low=-0.2, high=-0.05)])
     with tempfile.TemporaryDirectory() as place:
         for r in (run_of('a', range(60), nearest_top1=0.25), run_of('a', range(60), seed=1), run_of('b', range(60), done=1), run_of('c', range(1, 61)), prop): write_result(r, place)
         wide = symmetry_grid(long_table(read_results(place)[0], True)).set_index('network')['random, ideal']
@@ -58,6 +61,9 @@ def test_tables():
         (Path(place)/'broken.json').write_text('{')
         before = {p.name: p.read_bytes() for p in Path(place).glob('*.json')}
         written, left_out = write_tables(place, Path(place)/'out')
+        assert '| space group | a |' in runs_in_short(place)
+        assert '-0.123 (-0.2 to -0.05)' in written['few: one network minus another, same crystals'].iloc[0].tolist()
+        assert written['few: crystals that the ICSD holds too']['n'].astype(int).eq(20).all()
         assert left_out['file'].tolist() == ['broken.json'] and before == {p.name: p.read_bytes() for p in Path(place).glob('*.json')}
         assert {p.name for p in (Path(place)/'out').iterdir()} == {'results.md', 'symmetry.csv', 'properties.csv', 'symmetry-few.png', 'properties-few-ideal.png'}
         page = (Path(place)/'out'/'results.md').read_text()

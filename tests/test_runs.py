@@ -19,6 +19,30 @@ def test_held_out_is_honest():
         with pytest.raises(XrdInputError, match='learned from every'): held_out(trial, own.data.crystals[own.data.fold == 'train'])
 
 
+def test_pairs_of_runs():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.runs import held_out, icsd_accuracies, paired_differences, predictions, test_scores as scores_of
+    from xrd_nb.training import RunSettings, train
+    import numpy as np, pytest, tempfile
+    with tempfile.TemporaryDirectory() as tmp:
+        few = bundled_crystals()[::25]
+        few.frame['in_icsd'] = np.arange(len(few)) % 2
+        runs = [train(few, f'{tmp}/{name}', RunSettings(task, model, epochs=1, batch_size=32, split=split), progress=False)
+                for name, task, model, split in (('a', 'space_group', 'fcn', 'formula'), ('b', 'density', 'fcn', 'formula'),
+                                                 ('c', 'density', 'composition_mlp', 'formula'), ('d', 'density', 'fcn', 'random'))]
+        groups, mine, other = (held_out(r, few) for r in runs[:3])
+        said = {r: predictions(mine, mine.test, r) for r in ('ideal', 'lab')}
+        table = paired_differences(mine, said, runs[2], few)
+        error = [scores_of(h, predictions(h, h.test, 'ideal'))['density'] for h in (mine, other)]
+        assert table.rendering.tolist() == ['ideal', 'lab'] and table.against[0] == 'composition_mlp base'
+        assert np.isclose(table.difference[0], (error[0] - error[1]).mean()) and table.low[0] < table.difference[0] < table.high[0]
+        with pytest.raises(XrdInputError, match='no question'): paired_differences(mine, said, runs[0], few)
+        with pytest.raises(XrdInputError, match='other crystals'): paired_differences(mine, said, runs[3], few)
+        inside = icsd_accuracies(groups, predictions(groups, groups.test, 'ideal'))
+        assert inside.n[0] == (groups.data.crystals.frame.in_icsd[groups.test] == 1).sum() and icsd_accuracies(mine, said['ideal']).empty
+
+
 def test_results_of_runs():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.results import read_results

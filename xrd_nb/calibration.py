@@ -11,17 +11,20 @@ import pandas as pd
 
 from .core import XrdInputError
 
-# %% ../nbs/20_calibration.ipynb #5e3e195c
+# %% ../nbs/20_calibration.ipynb #0af93531
+def _in_bins(confidence, hit, bins): # both as numbers, and the bin of each claim
+    confidence, hit = np.asarray(confidence, np.float64), np.asarray(hit, np.float64)
+    if confidence.ndim != 1 or confidence.shape != hit.shape or not len(hit):
+        raise XrdInputError(f'claims {confidence.shape} and hits {hit.shape}: expected two times (N,), N > 0')
+    return confidence, hit, np.clip((confidence*bins).astype(int), 0, bins - 1)
+
 def reliability(
     confidence: np.ndarray, # probability claimed for the first answer, 0..1, (N,)
     hit: np.ndarray, # was it right? (N,)
     bins: int=15, # of equal width
 ) -> pd.DataFrame: # a row a bin that holds answers: n, confidence and accuracy (means in the bin, 0..1)
     "What was claimed and what came true, in bins of the claim."
-    confidence, hit = np.asarray(confidence, np.float64), np.asarray(hit, np.float64)
-    if confidence.ndim != 1 or confidence.shape != hit.shape or not len(hit):
-        raise XrdInputError(f'claims {confidence.shape} and hits {hit.shape}: expected two times (N,), N > 0')
-    place = np.clip((confidence*bins).astype(int), 0, bins - 1)
+    confidence, hit, place = _in_bins(confidence, hit, bins)
     grouped = pd.DataFrame(dict(confidence=confidence, accuracy=hit)).groupby(place)
     return grouped.mean().assign(n=grouped.size()).reset_index(drop=True)[['n', 'confidence', 'accuracy']]
 
@@ -31,8 +34,8 @@ def calibration_error(
     bins: int=15, # of equal width
 ) -> float: # 0..1
     "Expected calibration error (Guo et al. 2017, ICML): the mean gap of `reliability`, weighted by answers."
-    table = reliability(confidence, hit, bins)
-    return float((table.n*(table.confidence - table.accuracy).abs()).sum()/table.n.sum())
+    confidence, hit, place = _in_bins(confidence, hit, bins)
+    return float(abs(np.bincount(place, confidence - hit)).sum()/len(hit)) # without a table: a bootstrap asks thousands of times
 
 # %% ../nbs/20_calibration.ipynb #537a3abb
 LEAST = 1e-6 # lowest probability that counts for the NLL, since the frequencies give 0 to classes without examples

@@ -295,7 +295,7 @@ def read_cif_files(
         for total, part in zip((records, rejected), found): total.extend(part)
     return records, rejected
 
-# %% ../nbs/02_cif.ipynb #f4241739
+# %% ../nbs/02_cif.ipynb #d58b77d8
 def read_cifs(
     path: str|Path, # one CIF, or a folder that is searched with all its subfolders
 ) -> CrystalTable: # what can't be used is in `rejected`
@@ -305,7 +305,7 @@ def read_cifs(
     paths = [p for p in found if p.is_file() and (p.suffix.lower() == '.cif' or p == path)]
     if not paths: raise XrdInputError('no .cif file in this folder', path)
     root = path.parent if path.is_file() else path
-    files = [(str(p), p.relative_to(root).with_suffix('').as_posix(), p.relative_to(root).as_posix()) for p in paths]
+    files = [(str(p.resolve()), p.relative_to(root).with_suffix('').as_posix(), p.relative_to(root).as_posix()) for p in paths]
     return records_table(*in_parallel(read_cif_files, files, 'reading CIFs'))
 
 # %% ../nbs/02_cif.ipynb #362b85d1

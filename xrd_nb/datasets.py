@@ -8,8 +8,9 @@ __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'S
            'prototype_keys', 'split_keys', 'draw_conditions', 'PatternDataset', 'network_input', 'EpochBatches',
            'pattern_loader', 'element_fractions']
 
-# %% ../nbs/10_datasets.ipynb #f16f2254
+# %% ../nbs/10_datasets.ipynb #b03da64e
 import hashlib, os
+from itertools import pairwise
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -226,7 +227,7 @@ def network_input(
     mask = torch.ones_like(intensity) if measured is None else torch.as_tensor(measured, dtype=intensity.dtype)
     return torch.stack([intensity*mask, mask], dim=1)
 
-# %% ../nbs/10_datasets.ipynb #9375d102
+# %% ../nbs/10_datasets.ipynb #d8af5b0b
 class EpochBatches(Sampler):
     "Batches of keys epoch·n + index, in an order fixed by seed and epoch."
     def __init__(self,
@@ -234,8 +235,11 @@ class EpochBatches(Sampler):
         batch_size: int, # crystals a batch
         seed: int=0, # of the order
         shuffle: bool=True, # False: 0..n-1, every epoch
+        rank: int=0, # which share of each batch
+        ranks: int=1, # shares of each batch; at most n, and at most half a batch
     ):
         self.n, self.batch_size, self.seed, self.shuffle, self.epoch = n, batch_size, seed, shuffle, 0
+        self.rank, self.ranks = rank, ranks
 
     def __len__(self): return -(-self.n//self.batch_size)
     def set_epoch(self, epoch): self.epoch = epoch
@@ -243,17 +247,21 @@ class EpochBatches(Sampler):
     def __iter__(self):
         order, first = np.arange(self.n), 0
         if self.shuffle: order, first = np.random.default_rng([self.seed, self.epoch]).permutation(self.n), self.epoch*self.n
-        for i in range(0, self.n, self.batch_size): yield (first + order[i:i+self.batch_size]).tolist()
+        border = [*range(0, self.n, self.batch_size), self.n]
+        if self.ranks > 1 and self.n - border[-2] < self.ranks: border[-2] = self.n - self.ranks # a rest too small for all borrows from the batch before
+        for a, b in pairwise(border): yield (first + order[a+self.rank:b:self.ranks]).tolist()
 
-# %% ../nbs/10_datasets.ipynb #49a9d6e7
+# %% ../nbs/10_datasets.ipynb #d1898ab2
 def pattern_loader(
     dataset: PatternDataset, # N crystals
     batch_size: int=128, # patterns a batch
     shuffle: bool=False, # a new order every epoch
     workers: int=0, # processes that render; 0 renders in this one, on all its cores
+    rank: int=0, # which share of each batch, where several processes train together
+    ranks: int=1, # how many they are
 ) -> DataLoader: # of dicts: 'target' and the inputs
     "A loader that fetches whole batches, since rendering is fastest by the batch."
-    sampler = EpochBatches(len(dataset), batch_size, dataset.seed, shuffle)
+    sampler = EpochBatches(len(dataset), batch_size, dataset.seed, shuffle, rank, ranks)
     return DataLoader(dataset, sampler=sampler, batch_size=None, num_workers=workers)
 
 # %% ../nbs/10_datasets.ipynb #748059ad

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LADDERS', 'TRANSFORMERS', 'PATCH', 'SIZES', 'MODELS', 'sum_groups', 'SymmetryHead', 'PropertyHead', 'JointHead',
-           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'strip_convolution', 'Residual', 'FCN',
+           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'StripConvolution', 'Residual', 'FCN',
            'count_parameters', 'ResidualMLP', 'AttentionBlock', 'TransformerEncoder', 'CompositionMLP', 'FCNMLP',
            'no_head', 'build_network']
 
@@ -121,21 +121,27 @@ def pattern_channels(
     "What every network makes of a pattern first."
     return torch.cat([(x[:, :1].clamp(min=0)*x[:, 1:]).sqrt(), x[:, 1:]], 1)
 
-# %% ../nbs/11_models.ipynb #3f57e446
+# %% ../nbs/11_models.ipynb #05d6abf4
 def as_strip(
     x: torch.Tensor, # channels along a pattern, (B, C, L)
 ) -> torch.Tensor: # the same, (B, C, 1, L), channels last in memory
     "A pattern as an image one pixel high."
     return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
-def strip_convolution(
-    n_in: int, # channels
-    n_out: int, # channels
-    kernel: int, # points
-    stride: int=1, # points
-) -> nn.Module: # (B, n_in, 1, L) → (B, n_out, 1, L/stride)
-    "A convolution along the pattern, without a bias: the normalisation behind it has one."
-    return nn.Conv2d(n_in, n_out, (1, kernel), (1, stride), (0, kernel//2), bias=False).to(memory_format=torch.channels_last)
+class StripConvolution(nn.Module):
+    "A convolution along the pattern, (B, n_in, 1, L) → (B, n_out, 1, L), without a bias: the normalisation behind it has one."
+    def __init__(self,
+        n_in: int, # channels
+        n_out: int, # channels
+        kernel: int, # points, odd
+    ):
+        super().__init__()
+        self.shape = n_out, 1, kernel, n_in
+        self.weight = nn.Parameter(torch.empty(n_out, kernel*n_in)) # one matrix, as the optimiser Muon wants it
+        nn.init.kaiming_uniform_(self.weight, math.sqrt(5)) # torch's own start of a convolution
+
+    def forward(self, x):
+        return F.conv2d(x, self.weight.view(self.shape).permute(0, 3, 1, 2), padding=(0, self.shape[2]//2))
 
 # %% ../nbs/11_models.ipynb #207bf135
 LADDERS = { # channels, one convolution and one halving each
@@ -144,7 +150,7 @@ LADDERS = { # channels, one convolution and one halving each
     'large': (32, 32, 64, 64, 128, 128, 256, 256, 512, 512, 512, 512),
 }
 
-# %% ../nbs/11_models.ipynb #7ce61d38
+# %% ../nbs/11_models.ipynb #8ede6557
 class Residual(nn.Module):
     "x + what two convolutions make of it (He et al. 2016); starts as the identity."
     def __init__(self,
@@ -152,8 +158,8 @@ class Residual(nn.Module):
         kernel: int, # points each convolution sees
     ):
         super().__init__()
-        self.body = nn.Sequential(strip_convolution(width, width, kernel), nn.BatchNorm2d(width), nn.LeakyReLU(inplace=True),
-                                  strip_convolution(width, width, kernel), nn.BatchNorm2d(width))
+        self.body = nn.Sequential(StripConvolution(width, width, kernel), nn.BatchNorm2d(width), nn.LeakyReLU(inplace=True),
+                                  StripConvolution(width, width, kernel), nn.BatchNorm2d(width))
         nn.init.zeros_(self.body[-1].weight)
 
     def forward(self, x): return F.leaky_relu(x + self.body(x), 0.01)
@@ -172,14 +178,14 @@ class FCN(nn.Module):
         if ladder not in LADDERS: raise XrdInputError(f'unknown FCN size {ladder!r}; use one of {", ".join(LADDERS)}')
         channels = (2, *LADDERS[ladder])
         rungs = [self.block(a, b, kernel, residual and b >= 128) for a, b in zip(channels, channels[1:])]
-        self.blocks = nn.Sequential(*rungs)
+        self.blocks, self.dropout = nn.Sequential(*rungs), nn.Dropout(0.3) # a hundred thousand crystals are soon learned by heart
         self.width, self.head = channels[-1], head(channels[-1])
 
     @staticmethod
     def block(n_in, n_out, kernel, residual=False):
         "Convolution, half the length, normalisation, leaky ReLU."
         more = [Residual(n_out, 3)] if residual else []
-        return nn.Sequential(strip_convolution(n_in, n_out, kernel), nn.MaxPool2d((1, 2), ceil_mode=True), nn.BatchNorm2d(n_out), nn.LeakyReLU(inplace=True), *more)
+        return nn.Sequential(StripConvolution(n_in, n_out, kernel), nn.MaxPool2d((1, 2), ceil_mode=True), nn.BatchNorm2d(n_out), nn.LeakyReLU(inplace=True), *more)
 
     def features(self,
         x: torch.Tensor, # intensity and mask, (B, 2, L)
@@ -190,7 +196,7 @@ class FCN(nn.Module):
     def forward(self,
         x: torch.Tensor, # (B, 2, L)
     ) -> dict: # the head's answer
-        return self.head(self.features(x))
+        return self.head(self.dropout(self.features(x)))
 
 # %% ../nbs/11_models.ipynb #5124e6ac
 def count_parameters(
@@ -298,7 +304,7 @@ class CompositionMLP(nn.Module):
     ) -> dict: # the head's answer
         return self.head(self.features(composition))
 
-# %% ../nbs/11_models.ipynb #c507856b
+# %% ../nbs/11_models.ipynb #64740f44
 class FCNMLP(nn.Module):
     "Pattern and composition together: an FCN and an MLP, joined by an MLP (Lee et al. 2022)."
     inputs = ('pattern', 'composition')
@@ -322,7 +328,7 @@ class FCNMLP(nn.Module):
     ) -> torch.Tensor: # (B, width)
         "What both say together."
         if not self.fractions: composition = (composition > 0).float() # the element set
-        return self.join(torch.cat([self.pattern.features(x), self.composition.features(composition)], 1))
+        return self.join(torch.cat([self.pattern.dropout(self.pattern.features(x)), self.composition.features(composition)], 1))
 
     def forward(self,
         x: torch.Tensor, # pattern, (B, 2, L)

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'plain', 'make_result', 'is_symmetry', 'check_result', 'write_result',
            'read_result', 'read_results', 'long_table', 'figure_text', 'symmetry_grid', 'symmetry_details',
-           'property_details', 'property_line', 'leakage_details', 'run_details', 'all_tables', 'markdown_table',
-           'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables', 'demo_table',
-           'identify_table']
+           'property_details', 'property_line', 'leakage_details', 'icsd_details', 'paired_details', 'run_details',
+           'train_command', 'all_tables', 'markdown_table', 'draw_bars', 'plot_symmetry_results',
+           'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short', 'identify_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re
@@ -58,12 +58,13 @@ def make_result(
                       epochs_planned=settings['epochs'], parameters=parameters, **folds, test_ids=ids_hash(test_ids),
                       settings=settings, training=training, provenance=provenance, metrics=metrics, leakage=leakage, **further))
 
-# %% ../nbs/24_results.ipynb #2c77b20d
+# %% ../nbs/24_results.ipynb #5415d59b
 FORMAT = 1
 _TEXT = ('name', 'task', 'model', 'size', 'split', 'rendering', 'data', 'test_ids')
 _COUNTS = ('format', 'epochs_done', 'epochs_planned', 'parameters', 'n_train', 'n_valid', 'n_test')
 _COLUMNS = {True: ('level', 'n', 'top1', 'top1_low', 'top1_high', 'baseline_top1'), False: ('property', 'unit', 'predicted_by', 'n', 'mae', 'mae_low', 'mae_high')}
 _TABLES = {'metrics': (), 'leakage': ('score', 'relative', 'in_training', 'n', 'share', 'mean')}
+_FURTHER = {'in_icsd': _COLUMNS[True], 'paired': ('score', 'against', 'n', 'difference', 'low', 'high')} # tables that only some runs have
 
 def is_symmetry(
     result: dict, # from a file
@@ -71,7 +72,7 @@ def is_symmetry(
     "Symmetry or properties?"
     return result['task'] in ('crystal_system', 'extinction_group', 'space_group')
 
-# %% ../nbs/24_results.ipynb #6aa773a6
+# %% ../nbs/24_results.ipynb #37d6a510
 def check_result(
     result: object, # content of a JSON file
     where: str|Path, # the file, for the message
@@ -86,7 +87,8 @@ def check_result(
     if not all(isinstance(result[k], dict) for k in ('settings', 'training', 'provenance')): stop('settings, training and provenance are not objects')
     if result['format'] != FORMAT: stop(f'has format {result["format"]}; this version reads {FORMAT}')
     if result['split'] not in SPLITS: stop(f'unknown split {result["split"]!r}')
-    for table, columns in (_TABLES | dict(metrics=_COLUMNS[is_symmetry(result)])).items():
+    further = {name: columns for name, columns in _FURTHER.items() if name in result}
+    for table, columns in (_TABLES | dict(metrics=_COLUMNS[is_symmetry(result)]) | further).items():
         rows = result[table]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(columns) <= set(r) for r in rows): stop(f'{table}: rows lack {", ".join(columns)}')
         values = [v for r in rows for k, v in r.items() if not (isinstance(v, (str, bool)) or v is None)]
@@ -226,7 +228,10 @@ def property_line(
         'MAE': figure_text(rows, 'mae', '.3g'), 'MAE/MAD': mean('mae_over_mad', '.3f'), 'R²': mean('r2', '.3f'), 'RMSE': mean('rmse', '.3g'),
         '90 % intervals hold %': covered, 'their mean width': mean('width', '.3g')}
 
-# %% ../nbs/24_results.ipynb #8dc0a674
+# %% ../nbs/24_results.ipynb #b8018c87
+def _about(result): # what names a line of the tables below
+    return dict(network=f'{result["model"]} {result["size"]}'.strip(), split=result['split'], rendering=result['rendering'], seed=str(result['seed']))
+
 def leakage_details(
     results: list, # of one data set
 ) -> pd.DataFrame: # text; a row a result and score: all, and without each kind of relative in training
@@ -236,13 +241,31 @@ def leakage_details(
         table = pd.DataFrame(r['leakage'])
         for score, group in table.groupby('score', sort=False):
             form = (lambda x: f'{100*x:.1f}') if is_symmetry(r) else (lambda x: f'{x:.3g}')
-            row = dict(network=f'{r["model"]} {r["size"]}'.strip(), split=r['split'], rendering=r['rendering'], seed=str(r['seed']), score=score.replace('_', ' '))
+            row = _about(r) | dict(score=score.replace('_', ' '))
             for kind, pair in group.groupby('relative', sort=False):
                 there, without = (pair[pair['in_training'] == x].iloc[0] for x in (True, False))
                 row[f'{kind} in training, % of test'] = f'{100*there["share"]:.1f}'
                 row[f'without {kind}'] = '–' if not without['n'] else form(without['mean'])
             rows.append(row)
     return pd.DataFrame(rows).fillna('–')
+
+# %% ../nbs/24_results.ipynb #9121bb6d
+def icsd_details(
+    results: list, # of one data set
+) -> pd.DataFrame: # text; a row a result and level
+    "Accuracies on the test crystals that the ICSD holds too."
+    columns, rows = ['level', 'n', 'top-1 %', '95 % interval', 'baseline top-1 %', 'top-5 %'], []
+    for r in (r for r in results if r.get('in_icsd')):
+        rows += [_about(r) | row for row in readable_symmetry(pd.DataFrame(r['in_icsd']).fillna(np.nan))[columns].to_dict('records')]
+    return pd.DataFrame(rows)
+
+def paired_details(
+    results: list, # of one data set
+) -> pd.DataFrame: # text; a row a result and score
+    "Differences between two networks on the same crystals, in shares of hits or in the units of the property."
+    return pd.DataFrame([_about(r) | {'against': row['against'], 'score': row['score'].replace('_', ' '), 'n': f'{row["n"]:,.0f}',
+                                      'difference (95 % interval)': '{difference:.3g} ({low:.3g} to {high:.3g})'.format(**row)}
+                         for r in results for row in r.get('paired', [])])
 
 # %% ../nbs/24_results.ipynb #52f80952
 def run_details(
@@ -260,7 +283,18 @@ def run_details(
                      'measured': str(made.get('date', '')), 'versions': ', '.join(f'{k} {versions[k]}' for k in ('xrd_nb', 'torch') if k in versions)})
     return pd.DataFrame(rows).drop_duplicates().reset_index(drop=True)
 
-# %% ../nbs/24_results.ipynb #02cd0b95
+# %% ../nbs/24_results.ipynb #d675feb7
+def train_command(
+    result: dict, # of `read_results`
+) -> str: # a line for the shell
+    "The xrd-nb train command behind a result; crystals and the weights it started from stand there by their bare names."
+    s, start = result['settings'], result['training'].get('start')
+    named = {name.replace('_', '-'): s[name] for name in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed') if s.get(name) not in (None, '')}
+    crystals = [] if result['data'] == 'bundled' else [f'--crystals {name}.parquet' for name in result['data'].split('+')]
+    parts = [*crystals, *(f'--{k} {v}' for k, v in named.items()), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
+    return ' '.join(['xrd-nb train', *parts])
+
+# %% ../nbs/24_results.ipynb #f6ce957b
 def all_tables(
     results: list, # of `read_results`
 ) -> dict: # heading: table of text
@@ -276,7 +310,8 @@ def all_tables(
                     tables[f'{data}: {title}, top-1 % (95 % interval)'] = symmetry_grid(symmetry, level)
             tables[f'{data}: further figures of symmetry, %'] = symmetry_details(symmetry)
         if len(properties): tables[f'{data}: properties'] = property_details(properties)
-        if len(leaks): tables[f'{data}: without relatives in training'] = leaks
+        further = {'without relatives in training': leaks, 'crystals that the ICSD holds too': icsd_details(mine), 'one network minus another, same crystals': paired_details(mine)}
+        tables |= {f'{data}: {title}': table for title, table in further.items() if len(table)}
         tables[f'{data}: the runs'] = run_details(mine)
     return tables
 
@@ -388,6 +423,24 @@ def demo_table(
     note = (f"{settings['epochs']} epochs, seed {settings['seed']}, {how['date']}, device: {how['device']} ({how['cpu']}), "
             f"torch {how['versions']['torch']}, xrd_nb {how['versions']['xrd_nb']}.")
     return rows[~rows.level.str.contains('merged')].to_markdown(index=False) + '\n\n' + note # the whole table stands in the report
+
+# %% ../nbs/24_results.ipynb #49b6d7ad
+def runs_in_short(
+    folder: str|Path, # of result files
+) -> str: # tables in Markdown, each under its data
+    "Accuracies of crystal system and space group; errors of formation energy and band gap under ideal rendering."
+    results, parts = read_results(folder)[0], []
+    for data in dict.fromkeys(r['data'] for r in results):
+        mine = [r for r in results if r['data'] == data]
+        symmetry, errors = long_table(mine, True), long_table(mine, False)
+        if len(symmetry):
+            grids = [symmetry_grid(symmetry, level) for level in ('crystal_system', 'space_group')]
+            for grid, name in zip(grids, ('crystal system', 'space group')): grid.insert(0, 'level', name)
+            parts.append((f'{data}: top-1 accuracy in per cent (95 % interval)', pd.concat(grids)))
+        if len(errors):
+            shown = property_details(errors[errors['property'].isin(['formation_energy_per_atom', 'band_gap']) & (errors['rendering'] == 'ideal')])
+            parts.append((f'{data}: errors of properties', shown[['property', 'split', 'answered by', 'n', 'unit', 'MAE', 'MAE/MAD', '90 % intervals hold %']]))
+    return '\n\n'.join(f'*{title}*\n\n{markdown_table(table)}' for title, table in parts)
 
 # %% ../nbs/24_results.ipynb #4f450863
 def identify_table(

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RENDERINGS', 'HeldOut', 'held_out', 'predictions', 'predicted_values', 'half_intervals', 'look_up', 'measure',
-           'measure_symmetry', 'measure_properties', 'test_scores', 'leakage', 'neighbour_table', 'example_patterns',
-           'symmetry_sections', 'property_sections', 'key_figures', 'figure_data', 'data_name', 'training_record',
-           'result_of_run', 'report_run', 'leakage_section']
+           'measure_symmetry', 'measure_properties', 'test_scores', 'leakage', 'icsd_accuracies', 'paired_differences',
+           'neighbour_table', 'example_patterns', 'symmetry_sections', 'property_sections', 'key_figures',
+           'figure_data', 'data_name', 'training_record', 'result_of_run', 'report_run', 'leakage_section']
 
-# %% ../nbs/26_runs.ipynb #06550d08
+# %% ../nbs/26_runs.ipynb #a6df3d1b
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 import numpy as np
@@ -17,7 +17,7 @@ from .core import XrdInputError, provenance, style
 from .crystals import CrystalTable
 from .datasets import PROPERTY_UNITS, prototype_keys
 from .embeddings import compare_features, latent_map, pca_features, plot_map
-from .evaluation import collapse, hits, level_columns, accuracy_by_class, plot_accuracy_by_class, plot_confusion, readable_symmetry, symmetry_table
+from .evaluation import collapse, hits, paired_difference, level_columns, accuracy_by_class, plot_accuracy_by_class, plot_confusion, readable_symmetry, symmetry_table
 from .leakage import leakage_table, nearest_patterns, seen_before
 from .models import count_parameters
 from .profiles import GRID, IDEAL, render
@@ -184,6 +184,39 @@ def leakage(
     seen = seen_before(frame['formula'].to_numpy(), frame['space_group'].to_numpy(), held.train, held.test, found[1], prototypes)
     return leakage_table(test_scores(held, answer), seen)
 
+# %% ../nbs/26_runs.ipynb #1d670cc3
+def icsd_accuracies(
+    held: HeldOut, # of a symmetry task
+    answer: dict, # `predictions` for the test crystals
+) -> pd.DataFrame: # of `symmetry_table`; empty where no test crystal is known to be in the ICSD
+    "Accuracies on the test crystals that the ICSD holds too."
+    frame = held.data.crystals.frame[held.test]
+    inside = frame['in_icsd'].astype(float).to_numpy() == 1 if 'in_icsd' in frame else np.zeros(len(frame), bool)
+    if held.properties or not inside.any(): return pd.DataFrame()
+    return symmetry_table(np.exp(answer['space_group'][inside]), held.data.target[held.test][inside], held.train_target)
+
+# %% ../nbs/26_runs.ipynb #01ab1e3c
+def paired_differences(
+    held: HeldOut, # from `held_out`
+    said: dict, # rendering: `predictions` for the test crystals
+    other: str|Path, # folder of a run with the same test crystals
+    crystals: CrystalTable, # those that `held` was made of
+) -> pd.DataFrame: # rendering, score, against, n, difference, low, high: a row a rendering and score
+    "This network's hits or errors minus another's on the same crystals: the mean and its 95 % interval."
+    theirs, rows = held_out(other, crystals), []
+    ids, others = (h.data.crystals.frame['id'][h.test].tolist() for h in (held, theirs))
+    if ids != others: raise XrdInputError('was tested on other crystals; compare runs of the same split and crystals', other)
+    against = f'{theirs.settings.model} {theirs.settings.size}'
+    for rendering, answer in said.items():
+        mine, scores = test_scores(held, answer), test_scores(theirs, predictions(theirs, theirs.test, rendering))
+        for name in (name for name in mine if name in scores):
+            known = np.isfinite(mine[name] + scores[name])
+            if not known.any(): continue
+            difference = paired_difference(mine[name][known], scores[name][known])
+            rows.append((rendering, name, against, int(known.sum()), *difference))
+    if not rows: raise XrdInputError('answers no question that the first run answers', other)
+    return pd.DataFrame(rows, columns=['rendering', 'score', 'against', 'n', 'difference', 'low', 'high'])
+
 # %% ../nbs/26_runs.ipynb #92a3f802
 def neighbour_table(
     held: HeldOut, # from `held_out`
@@ -215,7 +248,7 @@ def example_patterns(
                                 caption=f'Simulated pattern of {row.formula} (copper Kα doublet, default instrument) with the indices of its strongest lines; below, every line as a stick.'))
     return sections
 
-# %% ../nbs/26_runs.ipynb #b6b9bf60
+# %% ../nbs/26_runs.ipynb #f6d85f4b
 def symmetry_sections(
     held: HeldOut, # of a symmetry task
     said: dict, # rendering: `predictions` for the test crystals
@@ -235,6 +268,7 @@ def symmetry_sections(
     sections.append(Section('Rare space groups', figure=plot_accuracy_by_class(prob, target, held.train_target), caption='Accuracy of each space group against the number of its training crystals.'))
     tables = {}
     if len(np.unique(system[train])) > 1: # there is something to find neighbours in
+        train = train & (np.cumsum(train) % -(-train.sum()//10000) == 0) # at most 10,000 evenly spread neighbours: more cost minutes
         features = dict(train=predictions(held, train, 'ideal', progress)['features'], test=said['ideal']['features'])
         neighbours = neighbour_table(held, features, train)
         points = latent_map(np.concatenate([features['train'], features['test']]), 'tsne' if train.sum() < 6000 else 'pca')
@@ -306,17 +340,18 @@ def data_name(
     "What to call a set of crystals in a table."
     return '+'.join(Path(c).stem for c in ([crystals] if isinstance(crystals, str) else crystals))
 
-# %% ../nbs/26_runs.ipynb #9701e455
+# %% ../nbs/26_runs.ipynb #24a8fc6f
 def training_record(
     run: str|Path, # a run's folder
-) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, device, date and versions of the training
+) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, start, device, date and versions of the training
     "What log.csv and config.json tell about the training."
-    log, made = pd.read_csv(Path(run)/'log.csv'), read_config(run).get('created', {})
+    log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
+    made, start = config.get('created', {}), Path(config.get('start', '')).parts[-2:] # run and file, wherever they lay
     speed = log['patterns_per_second'].median() if 'patterns_per_second' in log else np.nan
     seconds = log['seconds'].sum() if 'seconds' in log else np.nan
-    return int(log['epoch'].max()), dict(seconds=seconds, patterns_per_second=speed, **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
+    return int(log['epoch'].max()), dict(seconds=seconds, patterns_per_second=speed, start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
 
-# %% ../nbs/26_runs.ipynb #c1458c62
+# %% ../nbs/26_runs.ipynb #0e811ef9
 def result_of_run(
     run: str|Path, # a run's folder
     held: HeldOut, # from `held_out`
@@ -325,13 +360,15 @@ def result_of_run(
     found: dict, # rendering: from `look_up`
     prototypes: np.ndarray|None=None, # prototype keys of all crystals, (N,); None: not counted
     data: str='', # name of the crystals that were measured on; the run's own unless given
+    pairs: pd.DataFrame|None=None, # of `paired_differences`
 ) -> list: # of dicts, one a rendering, for `write_result`
     "Everything worth keeping of an evaluated run."
     epochs, training = training_record(run)
     folds = dict(n_train=int((held.learned.fold == 'train').sum()), n_valid=int((held.learned.fold == 'valid').sum()), n_test=int(held.test.sum()))
     ids, results = held.data.crystals.frame['id'][held.test].tolist(), []
     for rendering, answer in said.items():
-        further = dict(figures=figure_data(held, answer))
+        further = dict(figures=figure_data(held, answer), in_icsd=icsd_accuracies(held, answer))
+        if pairs is not None: further['paired'] = pairs[pairs.rendering == rendering]
         if 'metal' in answer and 'band_gap' in held.properties:
             gap = held.properties.index('band_gap')
             true, taught = (np.reshape(x, (len(x), -1))[:, gap] for x in (held.data.target[held.test], held.train_target))
@@ -342,7 +379,7 @@ def result_of_run(
                                    training, provenance(held.settings.seed, device_name()), **further))
     return results
 
-# %% ../nbs/26_runs.ipynb #4f5c068d
+# %% ../nbs/26_runs.ipynb #ec419bd6
 def report_run(
     run: str|Path, # a finished run's folder
     crystals: CrystalTable, # the run's own, or others
@@ -350,21 +387,24 @@ def report_run(
     progress: bool=False, # show bars
     results: str|Path|None=None, # folder that collects the results of many runs; structure types are counted as well then
     data: str='', # name of the crystals, where they are not the run's own
+    against: str|Path|None=None, # folder of another run to compare with, crystal by crystal
 ) -> tuple[Path, str, pd.DataFrame]: # the page, the table as text, crystals that could not be simulated
     "Measure a run on what it has not learned from and write its report."
     import matplotlib.pyplot as plt
     held = held_out(run, crystals)
     said = {r: predictions(held, held.test, r, progress) for r in RENDERINGS}
     watched = {r: predictions(held, held.valid, r, progress) for r in RENDERINGS if held.properties and held.valid.any()}
+    pairs = paired_differences(held, said, against, crystals) if against else None # before the long search: a wrong name is told at once
     found = {r: look_up(held, r, progress) for r in RENDERINGS}
     table, s = measure(held, said, watched, found), held.settings
     prototypes = prototype_keys(held.data.crystals, Path(run)/'cache') if results and found['ideal'] else None
-    kept = result_of_run(run, held, table, said, found, prototypes, data)
+    kept = result_of_run(run, held, table, said, found, prototypes, data, pairs)
     if results:
         for result in kept: write_result(result, results)
     sections, tables = (property_sections(held, said, table), {}) if s.properties else symmetry_sections(held, said, table, held.train, progress)
     tables['leakage'] = leaks = pd.DataFrame(kept[0]['leakage'])
     if len(leaks): sections.append(leakage_section(leaks, not s.properties))
+    if against: sections.append(Section('Beside another network', f'Hits or errors minus those of the run {Path(against).name} on the same crystals.', table=pairs.round(4)))
     curve = Section('How it was trained', f'{kept[0]["epochs_done"]} of {s.epochs} epochs of {len(held.train_target):,} crystals, every pattern drawn under new random conditions.',
                     figure=plot_learning_curve(run), caption='Loss on training and validation crystals by epoch.')
     lead = (f'A network ({s.model}, {s.size}) learned {s.task.replace("_", " ")} from {len(held.train_target):,} crystals and was asked about '
