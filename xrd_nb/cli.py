@@ -333,14 +333,14 @@ def calibrate(
     out: Annotated[Path, typer.Option('-o', '--out', help='file for xrd-nb identify --weights')] = Path('identify.safetensors'),
     crystals: CrystalsOption = None,
     known: Annotated[Optional[Path], typer.Option('--index', help='crystals that will have a vote, from xrd-nb index; default: minerals of the AMCSD')] = None,
-    most: Annotated[int, typer.Option(help='validation crystals to calibrate on')] = 2000,
+    most: Annotated[int, typer.Option(help='validation crystals to calibrate on, and test crystals to measure on')] = 2000,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines')] = None,
 ):
     "Make a trained network ready for identify: probabilities, sets, intervals and trust, from its validation crystals."
     from xrd_nb.identify import make_identifier
     from xrd_nb.search import PatternIndex, bundled_index
     made = make_identifier(run, run_crystals(run, crystals), out, most, cache, index=PatternIndex.read(known) if known else bundled_index())
-    say(f'{made}, {made.stat().st_size/1e6:.1f} MB; next: xrd-nb identify FILE --weights {made}')
+    say(f'{made}, {made.stat().st_size/1e6:.1f} MB, and its model card {made.with_suffix(".md")}; next: xrd-nb identify FILE --weights {made}')
 
 # %% ../nbs/30_cli.ipynb #7d89f6c3
 @app.command(epilog='Example: xrd-nb identify sample.xrdml scans/*.raw --elements Ti,O --plot pictures/')

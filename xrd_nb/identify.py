@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['COVERAGE', 'MIX', 'VOTERS', 'TRUSTED_SHARE', 'NARROW', 'SHORT', 'cool', 'fit_temperature', 'set_floor', 'votes',
            'mix', 'peak_evidence', 'fit_novelty', 'feature_distance', 'trust_score', 'write_identifier',
-           'read_identifier', 'as_measured', 'answers', 'in_units', 'calibrate_answers', 'calibrate', 'make_identifier',
-           'Identifier', 'bundled_identifier', 'entries', 'Identification', 'identify_pattern', 'identify',
-           'identify_files', 'readable_tables', 'verdict', 'identification_html', 'plot_identification',
-           'identification_table', 'blank_patterns', 'trust_scores', 'trust_table', 'doubtful_patterns',
-           'mineral_interval', 'seen_in_training', 'labelled_answers', 'best_members', 'measure_labelled']
+           'read_identifier', 'as_measured', 'answers', 'in_units', 'calibrate_answers', 'hear', 'calibrate',
+           'measure_heard', 'model_card', 'make_identifier', 'Identifier', 'bundled_identifier', 'entries',
+           'Identification', 'identify_pattern', 'identify', 'identify_files', 'readable_tables', 'verdict',
+           'identification_html', 'plot_identification', 'identification_table', 'blank_patterns', 'trust_scores',
+           'trust_table', 'doubtful_patterns', 'mineral_interval', 'seen_in_training', 'labelled_answers',
+           'best_members', 'measure_labelled', 'keep_labelled']
 
 # %% ../nbs/22_identify.ipynb #6535e1df
 import base64, html, io, json, warnings
@@ -22,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .core import ACCENT, GREY, XrdInputError, data_file
+from .core import ACCENT, GREY, XrdInputError, data_file, provenance, write_json
 from .crystals import elements
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
@@ -226,15 +227,13 @@ def calibrate_answers(
                 factor=[f if np.isfinite(f) else None for f in factor])
 
 # %% ../nbs/22_identify.ipynb #6967bb4f
-def calibrate(
+def hear(
     network: nn.Module, # trained, in evaluation mode
     batches, # dicts of arrays or tensors: pattern (B, 2, 4250) without background, composition (B, 98), target (B, 1 + K) as of the task 'everything', and formula (B,) where an index is given
-    mean: np.ndarray, # of the properties in training, (K,)
-    std: np.ndarray, # of the properties in training, (K,)
     index: PatternIndex|None=None, # whose crystals have a vote
     voting: dict=MIX, # how the votes count
-) -> dict: # 'untold' and 'told' as of `calibrate_answers`, 'prior' (K pairs), 'novelty', 'n', 'mix'
-    "All that makes a network's answers honest, from the validation fold."
+) -> dict: # arrays: 'untold' and 'told' as of `answers`, 'target' (N, 1 + K), 'evidence' (N,), 'vote' (N, 230)
+    "What network and index say about patterns whose truth is known; crystals of a pattern's own formula have no vote."
     parts = dict(untold=[], told=[])
     target, evidence, vote = [], [], []
     for batch in batches:
@@ -246,38 +245,110 @@ def calibrate(
             found = index.search(y, m > 0, n=VOTERS) if index else None
             vote.append(votes(found[found.formula != batch['formula'][k]], voting) if index else np.zeros(230))
     if not target: raise XrdInputError('no patterns to calibrate on')
-    target, said = np.concatenate(target), {k: {name: np.concatenate([p[name] for p in v]) for name in v[0]} for k, v in parts.items()}
+    said = {k: {name: np.concatenate([p[name] for p in v]) for name in v[0]} for k, v in parts.items()}
+    return said | dict(target=np.concatenate(target), evidence=np.array(evidence), vote=np.array(vote))
+
+def calibrate(
+    heard: dict, # of `hear`
+    mean: np.ndarray, # of the properties in training, (K,)
+    std: np.ndarray, # of the properties in training, (K,)
+    voting: dict=MIX, # how the votes counted
+) -> dict: # 'untold' and 'told' as of `calibrate_answers`, 'prior' (K pairs), 'novelty', 'n', 'mix'
+    "All that makes a network's answers honest, from the validation fold."
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning) # a property that no crystal knows
-        prior = np.nan_to_num(np.nanquantile(target[:, 1:], [0.05, 0.95], axis=0)).T.tolist()
-    return dict(n=len(target), mix=dict(voting), prior=prior, novelty=fit_novelty(said['untold']['features'], np.array(evidence)),
-                **{kind: calibrate_answers(v, target, mean, std, np.array(vote)) for kind, v in said.items()})
+        prior = np.nan_to_num(np.nanquantile(heard['target'][:, 1:], [0.05, 0.95], axis=0)).T.tolist()
+    return dict(n=len(heard['target']), mix=dict(voting), prior=prior, novelty=fit_novelty(heard['untold']['features'], heard['evidence']),
+                **{kind: calibrate_answers(heard[kind], heard['target'], mean, std, heard['vote']) for kind in ('untold', 'told')})
+
+# %% ../nbs/22_identify.ipynb #ea038180
+def measure_heard(
+    heard: dict, # of `hear`, on crystals that neither training nor calibration has seen
+    told: dict, # of `calibrate`, with 'mean', 'std' and 'properties'
+    frequencies: np.ndarray, # share of each space group in training, (230,)
+) -> pd.DataFrame: # a row a level and predictor, and one a property: n, top1 with interval, top5, ece, mae, held, size of sets
+    "Accuracy, calibration and coverage, with and without the elements."
+    target, rows = heard['target'], []
+    known = np.isfinite(target[:, 0])
+    group = target[known, 0].astype(int)
+    for kind in ('untold', 'told'):
+        how = told[kind]
+        alone = cool(heard[kind]['space_group'][known], how['temperature'])
+        said = {'network and index': mix(alone['space_group'], heard['vote'][known]), 'network': alone,
+                'frequencies': {level: collapse(np.tile(frequencies, (len(group), 1)), level) for level in SYMMETRY_TASKS}}
+        for name, p in said.items():
+            for level in SYMMETRY_TASKS:
+                column, each = level_columns(group, level), np.arange(len(group))
+                hit, inside = hits(p[level], column), p[level] >= how['floor'][level]
+                low, high = bootstrap_interval(hit)
+                row = dict(elements=kind, asked=level, predictor=name, n=len(hit), top1=hit.mean(), top1_low=low, top1_high=high, top5=hits(p[level], column, 5).mean())
+                if name != 'frequencies': row['ece'] = calibration_error(p[level].max(1), hit)
+                if name == 'network and index': row |= dict(held=inside[each, column].mean(), size=inside.sum(1).mean())
+                rows.append(row)
+        value, expected = in_units(heard[kind], np.asarray(told['mean']), np.asarray(told['std']))
+        for k, name in enumerate(told['properties']):
+            if (factor := how['factor'][k]) is None or not (some := np.isfinite(target[:, 1 + k])).any(): continue
+            miss = abs(value[some, k] - target[some, 1 + k])
+            rows.append(dict(elements=kind, asked=name, predictor='network', n=len(miss), mae=miss.mean(), held=(miss <= factor*expected[some, k]).mean()))
+    return pd.DataFrame(rows)
+
+# %% ../nbs/22_identify.ipynb #09142dd5
+_SOURCES = dict(mp='Materials Project, CC BY 4.0 (Jain et al., APL Materials 1, 011002, 2013)', jarvis='JARVIS-DFT (Choudhary et al., npj Comput. Mater. 6, 173, 2020)',
+                amcsd='American Mineralogist Crystal Structure Database (Downs & Hall-Wallace, American Mineralogist 88, 247-250, 2003)')
+_SOURCES['bundled'] = _SOURCES['amcsd'] + ', a selection'
+
+def model_card(
+    told: dict, # of `read_identifier`, from `make_identifier`
+) -> str: # Markdown
+    "Where a network comes from, how it was made, what it was measured at, and what it can't do."
+    t, s, names = told['training'], told['training']['settings'], told['training']['crystals'].split('+')
+    crystals = [] if names == ['bundled'] else [f'--crystals {n}.parquet' for n in names]
+    options = [f'--{k.replace("_", "-")} {v}' for k, v in s.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')]
+    sources = dict.fromkeys(text for n in names for start, text in _SOURCES.items() if n.startswith(start))
+    table = pd.DataFrame(told['measured']).dropna(axis=1, how='all')
+    shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table}).fillna('')
+    return '\n'.join([
+        '# Model card', '', f'An identifier of powder patterns: {told["model"]}, {told["size"]}; answers symmetry and {", ".join(told["properties"])}.', '',
+        '## Made by', '', f'    xrd-nb train {" ".join([*crystals, *options])} --out runs/identify', f'    xrd-nb calibrate runs/identify {" ".join(crystals)} -o identify.safetensors', '',
+        f'Crystals by fold, those of a set that was given several times counted as often: {t["folds"]}. Made: {t["created"]["date"]}, {t["created"]["device"]} ({t["created"]["cpu"]}), torch {t["created"]["versions"]["torch"]}.', '',
+        '## Learned from', '', *[f'- {text}' for text in sources], '', 'No measured pattern was learned from: all were simulated, under random conditions of instrument and sample.', '',
+        '## Measured', '', f'On simulated patterns of test crystals under the same conditions ({s["split"]} split), crystals of the same formula taken out of the index; per cent, errors in the units of the property. '
+        f'Calibrated on {told["n"]} validation crystals.', '', shown.round(3).to_markdown(index=False), '',
+        '## Limits', '', 'One phase is assumed. Mixtures and wrong wavelengths are mostly not noticed. The 90 % promises hold for patterns like the simulated ones. Energies and gaps are those of the PBE functional.', ''])
 
 # %% ../nbs/22_identify.ipynb #3b89ebbd
 def make_identifier(
     run: str|Path, # a finished run of the task 'everything'
-    crystals: object, # the `CrystalTable` that it learned from: the validation fold is found again
-    out: str|Path, # .safetensors to write
-    most: int=2000, # validation crystals to calibrate on
+    crystals: object, # the `CrystalTable` that it learned from: the folds are found again
+    out: str|Path, # .safetensors to write, and beside it a model card, .md
+    most: int=2000, # validation crystals to calibrate on, and test crystals to measure on
     cache: str|Path|None=None, # folder that keeps lines
-    **settings, # of `calibrate`: index, voting
+    index: PatternIndex|None=None, # whose crystals have a vote
+    voting: dict=MIX, # how the votes count
 ) -> Path: # the same as `out`
-    "Calibrate a run on its validation fold, and write it with everything that belongs to it."
+    "Calibrate a run on its validation fold, measure it on its test fold, and write it with everything that belongs to it."
     from xrd_nb.runs import data_name
     from xrd_nb.training import load_run, prepare, read_config
     network, how, scale = load_run(run)
     if how.task != 'everything': raise XrdInputError(f"learned {how.task}; identify needs a run of the task 'everything'", run)
     if how.conditions != 'measured': raise XrdInputError(f"learned patterns under {how.conditions} conditions; identify needs 'measured' ones", run)
     data = prepare(crystals, how.task, how.split, cache, members=True)
-    chosen = np.sort(np.random.default_rng(how.seed).permutation(np.flatnonzero(data.fold == 'valid'))[:most])
-    patterns = data.dataset(chosen, how.watched, how.seed + 1, network.inputs)
-    formula = data.crystals.frame.formula.to_numpy()[chosen]
-    keys = [list(range(a, min(a + 64, len(chosen)))) for a in range(0, len(chosen), 64)]
-    told = calibrate(network, (patterns[k] | dict(formula=formula[k]) for k in keys), scale['mean'], scale['std'], **settings)
+    frame = data.crystals.frame
+    def heard(fold):
+        once = np.flatnonzero((data.fold == fold) & ~frame['id'].duplicated().to_numpy()) # a set given twice counts once
+        chosen = np.sort(np.random.default_rng(how.seed).permutation(once)[:most])
+        patterns, formula = data.dataset(chosen, how.watched, how.seed + 1, network.inputs), frame.formula.to_numpy()[chosen]
+        keys = [list(range(a, min(a + 64, len(chosen)))) for a in range(0, len(chosen), 64)]
+        return hear(network, (patterns[k] | dict(formula=formula[k]) for k in keys), index, voting)
+    told = calibrate(heard('valid'), scale['mean'], scale['std'], voting) | dict(model=how.model, size=how.size, properties=how.properties, mean=scale['mean'], std=scale['std'])
+    groups = frame.space_group[data.fold == 'train'].fillna(0).to_numpy(int)
+    measured = measure_heard(heard('test'), told, class_frequencies(groups[groups > 0] - 1, 230))
     config = read_config(run)
     record = config | dict(crystals=data_name(config['crystals']), start='/'.join(Path(config.get('start', '')).parts[-2:]), # names, not where they lay
                            folds={fold: int((data.fold == fold).sum()) for fold in np.unique(data.fold)})
-    return write_identifier(network, told | dict(model=how.model, size=how.size, properties=how.properties, mean=scale['mean'], std=scale['std'], training=record), out)
+    made = write_identifier(network, told | dict(training=record, measured=[{k: v for k, v in row.items() if v == v} for row in measured.to_dict('records')]), out)
+    Path(out).with_suffix('.md').write_text(model_card(read_identifier(made)[1]), encoding='utf-8')
+    return made
 
 # %% ../nbs/22_identify.ipynb #f1a0b990
 def _symbol(z): return elements().symbol[z]
@@ -644,3 +715,17 @@ def measure_labelled(
                 if name.startswith('network'): row |= dict(zip(('ece', 'ece_low', 'ece_high'), (ece(np.arange(which.sum())), *mineral_interval(ece, mineral[which]))))
                 table.append(row)
     return pd.DataFrame(table)
+
+# %% ../nbs/22_identify.ipynb #afea9ab9
+def keep_labelled(
+    identifier: Identifier, # a network and an index
+    folder: str|Path, # with labels.csv
+    train: pd.DataFrame, # the training crystals: formula, space_group
+    out: str|Path, # .json to write
+    use: str='dev', # 'dev' to tune, 'test' once a reported run
+) -> pd.DataFrame: # of `measure_labelled`
+    "Measure on labelled patterns, and keep the figures for the front page."
+    table = measure_labelled(identifier, folder, train, use)
+    told = f"labelled measured patterns, {dict(dev='development', test='test').get(use, use)} half"
+    write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], patterns=told, training=identifier.told.get('training', {}), provenance=provenance(0, 'cpu')))
+    return table

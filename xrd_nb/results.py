@@ -7,7 +7,7 @@ __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'plain', 'make_result', '
            'read_result', 'read_results', 'long_table', 'figure_text', 'symmetry_grid', 'symmetry_details',
            'property_details', 'property_line', 'leakage_details', 'icsd_details', 'paired_details', 'run_details',
            'train_command', 'all_tables', 'markdown_table', 'draw_bars', 'plot_symmetry_results',
-           'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short', 'identify_table']
+           'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re
@@ -454,3 +454,17 @@ def identify_table(
                           'top-1 %': (100*rows.top1).round(1), '95 % interval': interval, 'top-5 %': (100*rows.top5).round(1)})
     how = told['provenance']
     return shown.to_markdown(index=False) + f"\n\n{told['patterns']}, {how['date']}, {how['device']} ({how['cpu']}), xrd_nb {how['versions']['xrd_nb']}."
+
+# %% ../nbs/24_results.ipynb #7d550711
+def peers_table(
+    file: str|Path, # nbs/results/simulation.json
+) -> str: # a table in Markdown, and a line on how it came about
+    "How long other programs take for the same lines, and whether they find the same."
+    told = json.loads(Path(file).read_text(encoding='utf-8'))
+    rows = pd.DataFrame(told['programs']).fillna(0)
+    rows['found'] = [f'{r.missing:.0f} missing, {r.extra:.0f} more' if r.missing or r.extra else 'the same' for r in rows.itertuples()]
+    rows['times'] = [f'{r:.0f} ×' if r > 1 else '1' for r in rows.ratio_of_totals]
+    wide = rows.pivot(index=['program', 'version'], columns='set', values=['times', 'found']).sort_values(('times', rows['set'][0]), key=lambda s: s.str.rstrip(' ×').astype(float))
+    wide.columns = [f'{dict(times="time", found="lines")[kind]}, {name}' for kind, name in wide.columns]
+    crystals, how = '; '.join(f"{s['set']}: {s['crystals']} crystals" for s in told['sets']), told['provenance']
+    return wide.reset_index().to_markdown(index=False) + f"\n\nOne thread each, 5° to 90°, Cu Kα; {crystals}. {how['date']}, {how['device']} ({how['cpu']}), Python {how['versions']['python']}."
