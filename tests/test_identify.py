@@ -41,7 +41,7 @@ def test_identifier_file():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.datasets import PROPERTY_UNITS, SYMMETRY_TASKS, element_fractions, network_input, targets
-    from xrd_nb.identify import Identifier, calibrate, write_identifier
+    from xrd_nb.identify import Identifier, calibrate, hear, write_identifier
     from xrd_nb.search import build_index
     from xrd_nb.models import JointHead, build_network
     from xrd_nb.profiles import GRID, LINE_RANGE, random_conditions, render
@@ -52,7 +52,8 @@ def test_identifier_file():
     torch.manual_seed(1)
     net = build_network('fcn_elements', partial(JointHead, properties=names), 'small').eval()
     given = dict(pattern=network_input(y), composition=element_fractions(fifty), target=wanted, formula=fifty.frame.formula.to_numpy())
-    kept = calibrate(net, [given], np.zeros(6), np.ones(6), index=build_index(fifty)) | dict(model='fcn_elements', size='small', properties=names, mean=np.zeros(6), std=np.ones(6))
+    heard = hear(net, [given], build_index(fifty))
+    kept = calibrate(heard, np.zeros(6), np.ones(6)) | dict(model='fcn_elements', size='small', properties=names, mean=np.zeros(6), std=np.ones(6))
     with tempfile.TemporaryDirectory() as place:
         path = write_identifier(net, kept, f'{place}/deep/er.safetensors')
         one, everywhere = Identifier.load(path), np.ones(GRID.n, bool)

@@ -105,7 +105,7 @@ def test_resume_equals_uninterrupted():
 
 def test_started_from_another():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.models import FCN, FCNMLP, no_head
+    from xrd_nb.models import CompositionMLP, FCN, FCNMLP, no_head
     from xrd_nb.training import start_from
     from pathlib import Path
     from safetensors.torch import save_file
@@ -117,6 +117,10 @@ def test_started_from_another():
         Path(f'{tmp}/noise.safetensors').write_bytes(b'no weights at all')
         assert start_from(joint, f'{tmp}/small.safetensors') == len(small.state_dict())
         assert all(torch.equal(v, joint.state_dict()[f'pattern.{k}']) for k, v in small.state_dict().items())
+        chemist = CompositionMLP(no_head)
+        save_file(chemist.state_dict(), f'{tmp}/chemist.safetensors')
+        assert start_from(joint, f'{tmp}/chemist.safetensors') == len(chemist.state_dict())
+        assert all(torch.equal(v, joint.state_dict()[f'composition.{k}']) for k, v in chemist.state_dict().items())
         for name, why in (('strange', 'fit'), ('noise', 'weights'), ('missing', 'no such file')):
             with pytest.raises(XrdInputError, match=why): start_from(joint, f'{tmp}/{name}.safetensors')
 

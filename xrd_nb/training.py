@@ -410,12 +410,12 @@ def start_from(
     network: nn.Module, # to be trained
     weights: str|Path, # safetensors file of another run
 ) -> int: # tensors taken over, at least one
-    "Take over the weights of a trained network, or of an FCN or a `CompositionMLP` into a network that holds one."
+    "Take over the weights of a trained network or identifier, or of an FCN or a `CompositionMLP` into a network that holds one."
     if not Path(weights).is_file(): raise XrdInputError('no such file of weights', weights)
     own, taken = network.state_dict(), 0
     try: there = load_file(weights)
     except SafetensorError as error: raise XrdInputError(f'holds no weights: {error}', weights) from None
-    for name, value in there.items():
+    for name, value in ((n.removeprefix('network.'), v) for n, v in there.items()): # so they are called in an identifier's file
         for place in (name, f'pattern.{name}', f'composition.{name}'):
             if place in own and own[place].shape == value.shape:
                 own[place].copy_(value)
