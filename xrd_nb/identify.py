@@ -108,7 +108,7 @@ def peak_evidence(
     return float(np.sort(window.max(1) - around)[-min(4, len(window)//3 + 1)]/noise/3)
 
 # %% ../nbs/22_identify.ipynb #8cf1e587
-_AXES, TRUSTED_SHARE = 12, 0.95 # axes kept; share of calibration patterns to be trusted
+_AXES, _FARTHEST, TRUSTED_SHARE = 12, 10, 0.95 # axes kept; times that the rank of the distance counts; share of calibration patterns to be trusted
 
 def fit_novelty(
     features: np.ndarray, # of the calibration patterns, without elements, (N, C)
@@ -138,11 +138,11 @@ def trust_score(
     evidence: np.ndarray, # (N,)
     novelty: dict, # of `fit_novelty`
 ) -> np.ndarray: # 0 (unlike all) … 1, and a little below 0 to order the unlike ones, (N,)
-    "The lower of the ranks of distance and evidence among the usual patterns."
+    "The lower of two ranks among the usual patterns: of the evidence, and of the distance, which counts tenfold."
     ranks = []
-    for value, usual in ((-feature_distance(features, novelty), novelty['distance']), (_logarithm(evidence), novelty['evidence'])):
+    for value, usual, times in ((-feature_distance(features, novelty), novelty['distance'], _FARTHEST), (_logarithm(evidence), novelty['evidence'], 1)):
         beyond = np.minimum((value - usual[0])/max(usual[-1] - usual[0], 1e-9), 0) # below the lowest
-        ranks.append(np.interp(value, usual, np.linspace(0, 1, len(usual))) + beyond)
+        ranks.append(np.minimum(times*np.interp(value, usual, np.linspace(0, 1, len(usual))), 1) + beyond)
     return np.minimum(*ranks)
 
 # %% ../nbs/22_identify.ipynb #e06ca4d8
@@ -306,14 +306,14 @@ def model_card(
     options = [f'--{k.replace("_", "-")} {v}' for k, v in s.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')]
     sources = dict.fromkeys(text for n in names for start, text in _SOURCES.items() if n.startswith(start))
     table = pd.DataFrame(told['measured']).dropna(axis=1, how='all')
-    shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table}).fillna('')
+    shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table})
     return '\n'.join([
         '# Model card', '', f'An identifier of powder patterns: {told["model"]}, {told["size"]}; answers symmetry and {", ".join(told["properties"])}.', '',
-        '## Made by', '', f'    xrd-nb train {" ".join([*crystals, *options])} --out runs/identify', f'    xrd-nb calibrate runs/identify {" ".join(crystals)} -o identify.safetensors', '',
+        '## Made by', '', f'    xrd-nb train {" ".join([*crystals, *options])} --out runs/identify', f'    xrd-nb calibrate {" ".join(["runs/identify", *crystals])} -o identify.safetensors', '',
         f'Crystals by fold, those of a set that was given several times counted as often: {t["folds"]}. Made: {t["created"]["date"]}, {t["created"]["device"]} ({t["created"]["cpu"]}), torch {t["created"]["versions"]["torch"]}.', '',
         '## Learned from', '', *[f'- {text}' for text in sources], '', 'No measured pattern was learned from: all were simulated, under random conditions of instrument and sample.', '',
         '## Measured', '', f'On simulated patterns of test crystals under the same conditions ({s["split"]} split), crystals of the same formula taken out of the index; per cent, errors in the units of the property. '
-        f'Calibrated on {told["n"]} validation crystals.', '', shown.round(3).to_markdown(index=False), '',
+        f'Calibrated on {told["n"]} validation crystals.', '', shown.round(3).astype(object).fillna('').to_markdown(index=False), '',
         '## Limits', '', 'One phase is assumed. Mixtures and wrong wavelengths are mostly not noticed. The 90 % promises hold for patterns like the simulated ones. Energies and gaps are those of the PBE functional.', ''])
 
 # %% ../nbs/22_identify.ipynb #3b89ebbd
