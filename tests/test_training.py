@@ -104,7 +104,7 @@ def test_resume_equals_uninterrupted():
 
 
 def test_started_from_another():
-    from xrd_nb.core import XrdInputError
+    from xrd_nb.core import XrdInputError, data_file
     from xrd_nb.models import CompositionMLP, FCN, FCNMLP, no_head
     from xrd_nb.training import start_from
     from pathlib import Path
@@ -121,6 +121,7 @@ def test_started_from_another():
         save_file(chemist.state_dict(), f'{tmp}/chemist.safetensors')
         assert start_from(joint, f'{tmp}/chemist.safetensors') == len(chemist.state_dict())
         assert all(torch.equal(v, joint.state_dict()[f'composition.{k}']) for k, v in chemist.state_dict().items())
+        assert start_from(FCNMLP(no_head, 'small', fractions=False), data_file('identify.safetensors')) > 50 # the package's own, to go on from
         for name, why in (('strange', 'fit'), ('noise', 'weights'), ('missing', 'no such file')):
             with pytest.raises(XrdInputError, match=why): start_from(joint, f'{tmp}/{name}.safetensors')
 
