@@ -49,7 +49,7 @@ class Absent:
     def find_spec(self, name, path=None, target=None):
         if name.split('.')[0] in 'pymatgen spglib gemmi nbdev geddes pybaselines seaborn plotly'.split(): raise ModuleNotFoundError(f'{name} is not on this machine', name=name)
 sys.meta_path.insert(0, Absent())
-for name in 'simulate_torch store packed datasets models vae graphs training leakage results runs evaluation embeddings cli'.split(): importlib.import_module(f'xrd_nb.{name}')
+for name in 'simulate_torch gradients store packed datasets models vae graphs training leakage results runs evaluation embeddings cli'.split(): importlib.import_module(f'xrd_nb.{name}')
 def command(*words):
     sys.argv = ['xrd-nb', *words, '--quiet']
     try: importlib.import_module('xrd_nb.cli').main()

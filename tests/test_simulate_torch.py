@@ -94,9 +94,8 @@ def test_bad_input():
     from dataclasses import replace
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import Instrument, Sample, random_conditions, render
+    from xrd_nb.profiles import Sample, random_conditions, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import pattern_of
     import numpy as np, pytest, torch
     bad = bundled_crystals()[:4]
     bad = replace(bad, frac=np.where(np.arange(len(bad.frac))[:, None] == 0, np.nan, bad.frac), lattice=bad.lattice*np.array([1, 1, 1, 0])[:, None, None])
@@ -113,9 +112,6 @@ def test_bad_input():
     with pytest.raises(XrdInputError, match='members'): render(a_few, sample=Sample(march=0.8), dtype='float32')
     if not torch.cuda.is_available():
         with pytest.raises(XrdInputError, match='cuda'): render(a_few, device='cuda')
-    cell = torch.eye(3).double()*4, torch.zeros(1, 3).double(), [26]
-    for odd, message in ((Instrument(counts=100), 'noise'), (Instrument(background=0.1), 'background'), (Instrument(U=np.zeros(2)), 'shape'), (Instrument(radius=0), 'radius')):
-        with pytest.raises(XrdInputError, match=message): pattern_of(*cell, instrument=odd)
     assert float(render(powder_reflections(bundled_crystals()[:3], two_theta=(0.1, 20))[:1], dtype='float32').max()) <= 1
 
 
@@ -123,15 +119,13 @@ def test_devices_are_named():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import random_conditions, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import pattern_of, tensors_of
     import torch
     small = bundled_crystals()[:6]
     instrument, powder = random_conditions(6, 1, texture=1)
     with torch.device('meta'): # a tensor made without naming its device would now have no numbers
         lines_there = powder_reflections(small, anomalous=True, members=True, dtype='float32', device=torch.device('cpu'))
         drawn = render(lines_there, instrument, powder, impurity=lines_there[::-1], dtype='float32')
-        alone = pattern_of(*tensors_of(small))
-    assert drawn.device.type == alone.device.type == 'cpu' and torch.isfinite(drawn).all() and torch.isfinite(alone).all()
+    assert drawn.device.type == 'cpu' and torch.isfinite(drawn).all()
 
 
 def test_cuda_parity():
@@ -141,7 +135,6 @@ def test_cuda_parity():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import LINE_RANGE, random_conditions, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import pattern_of
     import numpy as np
     on_cpu, on_gpu = (powder_reflections(bundled_crystals()[::30], two_theta=LINE_RANGE, members=True, exact=True, anomalous=True, device=d) for d in ('cpu', 'cuda'))
     assert (on_cpu.offset == on_gpu.offset).all() and np.abs(on_cpu.two_theta - on_gpu.two_theta).max() < 1e-9
@@ -151,42 +144,3 @@ def test_cuda_parity():
     assert got.is_cuda and (torch.from_numpy(want) - got.cpu()).abs().max() < 1e-4
     noisy = render(on_cpu, instrument, powder, seed=2, device='cuda')
     assert torch.isfinite(noisy).all() and torch.allclose(noisy.amax(1), torch.ones(len(on_cpu), device='cuda'))
-    cell = [torch.tensor(x, dtype=torch.float64) for x in (np.diag([4., 4., 5.]), [[0., 0, 0], [.5, .5, .4]])]
-    assert (pattern_of(*cell, [11, 17]) - pattern_of(*(x.cuda() for x in cell), [11, 17]).cpu()).abs().max() < 1e-9
-
-
-def test_pattern_parity():
-    from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import Grid, Instrument, Sample, render
-    from xrd_nb.reflections import powder_reflections
-    from xrd_nb.simulate_torch import pattern_of, tensors_of
-    import numpy as np
-    odd = Instrument(kbeta=0.02, displacement=0.1, axial=0.05, monochromator=26.6, variable_slits=True)
-    chosen, part = bundled_crystals()[[0, 14, 53]], Grid(start=25, n=750) # cubic; tetragonal and disordered; monoclinic
-    for setting in ((), (Instrument(X=0.03, zero=0.03, kalpha2=0), Sample(size=400, strain=0.001, scale=1.005)), (Instrument(U=0, V=0, W=1e-3, X=0),),
-                    (odd, Sample(b_overall=1.5, march=0.7, texture_axis=(1, 0, 1)))):
-        want = render(powder_reflections(chosen, two_theta=(20, 45), members=True), *setting, grid=part)
-        for k in range(len(chosen)):
-            assert np.abs(pattern_of(*tensors_of(chosen[k:k+1]), *setting, grid=part).numpy() - want[k]).max() < 3e-3 # cut tails, weak lines left out
-
-
-def test_gradients():
-    from xrd_nb.profiles import Grid, Instrument, Sample
-    from xrd_nb.simulate_torch import pattern_of, reflections_near
-    import torch
-    cell = torch.tensor([[3.2, 0.1, 0.], [0.3, 3.6, 0.2], [0.1, -0.2, 4.1]], dtype=torch.float64)
-    xyz = torch.tensor([[0.02, 0.01, 0.03], [0.46, 0.55, 0.51]], dtype=torch.float64)
-    few = Grid(start=22, step=0.5, n=60)
-    device = dict(U=0.3, V=-0.1, W=1.1, X=0.2, Y=0.1, zero=0.05, kalpha2=0.4, kbeta=0.1, displacement=1.1, radius=190., axial=0.3, monochromator=30., variable_slits=0.5)
-    powder = dict(size=300., strain=0.002, scale=1.003, b_overall=0.7, march=0.8)
-    fixed = reflections_near(cell, 1.540593, few)
-    def simulate(cell, xyz, occupancy, b_iso, *values):
-        c = dict(zip([*device, *powder], values))
-        return pattern_of(cell, xyz, [11, 17], occupancy, b_iso, Instrument(**{k: c[k] for k in device}),
-                          Sample(**{k: c[k] for k in powder}), hkl=fixed, grid=few, normalise=False, anomalous=True)/1e3
-    start = [*device.values(), *powder.values()]
-    inputs = [cell, xyz, torch.tensor([1., 0.8]), torch.tensor([0.5, 1.2]), *map(torch.tensor, start)]
-    inputs = [x.detach().double().requires_grad_() for x in inputs]
-    assert torch.autograd.gradcheck(simulate, inputs, eps=1e-6, atol=1e-4, rtol=1e-4)
-    slopes = torch.autograd.grad(simulate(*inputs).square().sum(), inputs)
-    assert all(torch.isfinite(x).all() and x.abs().max() > 0 for x in slopes) # none of them is merely zero on both sides
