@@ -12,6 +12,10 @@ def test_orthogonalised_is_newton_schulz():
         strength = torch.linalg.svdvals(orthogonalised(matrix))
         assert shape[0] == shape[1] or (0.65 < strength.min() and strength.max() < 1.25)
     assert orthogonalised(torch.zeros(4, 8)).eq(0).all() # nothing to learn, nowhere to go
+    one = torch.randn(16, 1, generator=torch.Generator().manual_seed(1)) @ torch.randn(1, 80, generator=torch.Generator().manual_seed(2))
+    faint = one + 1e-3*torch.randn(16, 80, generator=torch.Generator().manual_seed(3)) # nearly of rank one, as gradients are
+    with torch.autocast('cpu', torch.bfloat16): mixed = orthogonalised(faint)
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, orthogonalised(faint)) and torch.linalg.svdvals(mixed).max() < 1.25
 
 
 def test_steps_like_torch():

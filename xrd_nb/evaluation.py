@@ -93,12 +93,18 @@ def bootstrap_interval(
     seed: int=0, # of the resampling
     resamples: int=1000, # how many times the fold is drawn again
     confidence: float=0.95, # share of the averages inside the interval
-) -> tuple[float, float]: # low and high; NaN for fewer than two crystals
-    "Percentile bootstrap interval of the mean of `values` (Efron 1979)."
+    group: np.ndarray|None=None, # which crystals belong together, such as the keys of the split, (N,); None: each stands alone
+) -> tuple[float, float]: # low and high; NaN for fewer than two crystals or groups
+    "Percentile bootstrap interval of the mean of `values`, drawing whole groups (Efron 1979; Davison & Hinkley 1997, section 3.8)."
     from scipy.stats import bootstrap
-    values = np.asarray(values, np.float64)
-    if len(values) < 2: return np.nan, np.nan
-    drawn = bootstrap((values,), np.mean, n_resamples=resamples, batch=100, method='percentile',
+    total = np.asarray(values, np.float64)
+    count = np.ones(len(total))
+    if group is not None:
+        member = np.unique(group, return_inverse=True)[1]
+        total, count = np.bincount(member, total), np.bincount(member, count)
+    if len(total) < 2: return np.nan, np.nan
+    mean = lambda total, count, axis: total.sum(axis)/count.sum(axis)
+    drawn = bootstrap((total, count), mean, paired=True, n_resamples=resamples, batch=100, method='percentile',
                       confidence_level=confidence, rng=np.random.default_rng(seed))
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
@@ -161,13 +167,14 @@ def symmetry_row(
     train: np.ndarray, # space-group numbers of the training crystals, (M,)
     level: str, # one of `LEVELS`
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which test crystals belong together, (N,)
 ) -> dict: # one row of `symmetry_table`
     "The scores at one level, each with the score of the training frequencies after it."
     prob, column, trained = collapse(space_group, level), level_columns(target, level), level_columns(train, level)
     known = np.isin(column, trained)
     ignorance = np.broadcast_to(class_frequencies(trained, prob.shape[1]), prob.shape)
     mine, theirs = (symmetry_scores(p, column, known) for p in (prob, ignorance))
-    low, high = bootstrap_interval(hits(prob, column), seed)
+    low, high = bootstrap_interval(hits(prob, column), seed, group=group)
     named = LEVELS[level][favourite_members(train)[collapse(space_group, 'extinction_group').argmax(1)]] # by the group alone
     row = dict(level=level, n=len(column), n_known=int(known.sum()), classes=len(np.unique(column)),
                unseen_classes=len(np.unique(column[~known])), top1_low=low, top1_high=high, top1_group_only=float((named == column).mean()))
@@ -180,11 +187,12 @@ def symmetry_table(
     target: np.ndarray, # true space-group numbers 1..230 of the test crystals, (N,)
     train: np.ndarray, # space-group numbers 1..230 of the training crystals, (M,)
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which test crystals the split keeps together, (N,): intervals are drawn from whole groups
 ) -> pd.DataFrame: # a row a level; fractions 0..1
     "Accuracies at every level of symmetry, with 95 % intervals, beside the baselines from training labels alone."
     prob, target = check_predictions(prob, target)
     train = check_labels(train, 'training labels')
-    return pd.DataFrame([symmetry_row(prob, target, train, level, seed) for level in LEVELS])
+    return pd.DataFrame([symmetry_row(prob, target, train, level, seed, group) for level in LEVELS])
 
 # %% ../nbs/20_evaluation.ipynb #7cf5e99b
 def readable_symmetry(
@@ -270,8 +278,9 @@ def paired_difference(
     score_a: np.ndarray, # one score a crystal, e.g. absolute errors or hits of one network, (N,)
     score_b: np.ndarray, # the same of another network for the same crystals in the same order, (N,)
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which crystals belong together, (N,)
 ) -> tuple[float, float, float]: # mean of a − b, and its 95 % interval
     "How far apart two networks are on the same crystals, with a paired bootstrap interval."
     a, b = np.asarray(score_a, np.float64), np.asarray(score_b, np.float64)
     if a.shape != b.shape or a.ndim != 1: raise XrdInputError(f'scores of different crystals: {a.shape} and {b.shape}')
-    return (float((a - b).mean()), *bootstrap_interval(a - b, seed))
+    return (float((a - b).mean()), *bootstrap_interval(a - b, seed, group=group))

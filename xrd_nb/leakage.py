@@ -73,6 +73,7 @@ def leakage_table(
     scores: dict, # {what was scored: one score a test crystal, hits or absolute errors, NaN where unknown, (T,)}
     seen: pd.DataFrame, # of `seen_before`, T rows
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which test crystals belong together, (T,)
 ) -> pd.DataFrame: # score, relative (kind, or any), in_training, n, share of the test crystals, mean, low, high
     "Scores of test crystals with and without relatives in training, with bootstrap intervals."
     groups = {(kind, there): seen[kind] == there for kind in seen for there in (True, False)}
@@ -83,8 +84,9 @@ def leakage_table(
         if len(score) != len(seen): raise XrdInputError(f'{name}: {len(score)} scores for {len(seen)} crystals')
         known = np.isfinite(score)
         for (kind, there), which in groups.items():
-            these = score[which.to_numpy() & known]
-            low, high = bootstrap_interval(these, seed)
+            which = which.to_numpy() & known
+            these = score[which]
+            low, high = bootstrap_interval(these, seed, group=None if group is None else group[which])
             rows.append(dict(score=name, relative=kind, in_training=there, n=len(these), share=len(these)/max(known.sum(), 1),
                              mean=these.mean() if len(these) else np.nan, low=low, high=high))
     return pd.DataFrame(rows)

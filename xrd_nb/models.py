@@ -117,9 +117,9 @@ def property_loss(
 # %% ../nbs/11_models.ipynb #0bdb74d6
 def pattern_channels(
     x: torch.Tensor, # intensity and mask, (B, 2, L)
-) -> torch.Tensor: # √intensity, zero where not measured, and mask, (B, 2, L)
+) -> torch.Tensor: # √intensity, zero where not measured, and 1 where not measured, (B, 2, L)
     "What every network makes of a pattern first."
-    return torch.cat([(x[:, :1].clamp(min=0)*x[:, 1:]).sqrt(), x[:, 1:]], 1)
+    return torch.cat([(x[:, :1].clamp(min=0)*x[:, 1:]).sqrt(), 1 - x[:, 1:]], 1)
 
 # %% ../nbs/11_models.ipynb #05d6abf4
 def as_strip(

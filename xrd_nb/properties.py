@@ -32,11 +32,12 @@ def regression_row(
     target: np.ndarray, # true values in the same unit, (N,)
     seed: int=0, # of the bootstrap
     half_width: np.ndarray|None=None, # half the 90 % interval of each answer, same unit, (N,)
+    group: np.ndarray|None=None, # which crystals belong together, (N,)
 ) -> dict: # MAE with interval, MAE/MAD, RMSE and mean interval width in the unit of `target`, R², share covered
     "Scores of one set of predicted values."
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
     error = abs(prediction - target)
-    low, high = bootstrap_interval(error, seed)
+    low, high = bootstrap_interval(error, seed, group=group)
     mae, mad = mean_absolute_error(target, prediction), abs(target - target.mean()).mean()
     width = np.full(len(target), np.nan) if half_width is None else np.asarray(half_width, np.float64)
     known = np.isfinite(width).all()
@@ -51,13 +52,14 @@ def regression_table(
     train_target: np.ndarray, # values of the training crystals, (M,)
     seed: int=0, # of the bootstrap
     half_width: dict={}, # {name: half the 90 % interval of each answer, (N,)}, for those that have any
+    group: np.ndarray|None=None, # which crystals the split keeps together, (N,): intervals are drawn from whole groups
 ) -> pd.DataFrame: # a row a network, then the training mean and median
     "MAE, MAE/MAD, R², RMSE and intervals beside predicting the mean or the median of the training values."
     target, train_target = check_values(target, 'true values'), check_values(train_target, 'training values')
     predictions = prediction if isinstance(prediction, dict) else dict(network=prediction)
     predictions = {name: check_values(p, name, len(target)) for name, p in predictions.items()}
     predictions |= {f'training {f.__name__}': np.full(len(target), f(train_target)) for f in (np.mean, np.median)}
-    return pd.DataFrame([dict(predicted_by=name) | regression_row(p, target, seed, half_width.get(name)) for name, p in predictions.items()])
+    return pd.DataFrame([dict(predicted_by=name) | regression_row(p, target, seed, half_width.get(name), group) for name, p in predictions.items()])
 
 # %% ../nbs/20_properties.ipynb #5729e676
 def interval_factor(
@@ -80,6 +82,7 @@ def property_table(
     units: dict, # {property: unit}, K of them, in the order of the columns
     half_width: dict={}, # {name: half the 90 % intervals, (N, K)}
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which crystals belong together, (N,)
 ) -> pd.DataFrame: # a row a property and predictor: property, unit, predicted_by and the columns of `regression_row`
     "`regression_table` for each property, on the crystals for which it is known."
     tables = []
@@ -87,7 +90,7 @@ def property_table(
         known, taught = np.isfinite(target[:, k]), train_target[:, k][np.isfinite(train_target[:, k])]
         if not known.any() or not len(taught): continue # nothing to measure
         table = regression_table({p: v[known, k] for p, v in predictions.items()}, target[known, k], taught, seed,
-                                 {p: v[known, k] for p, v in half_width.items()})
+                                 {p: v[known, k] for p, v in half_width.items()}, None if group is None else group[known])
         table.insert(0, 'unit', unit)
         table.insert(0, 'property', name)
         tables.append(table)
@@ -100,6 +103,7 @@ def metal_scores(
     band_gap: np.ndarray, # true gaps, eV, NaN where unknown, (N,)
     train_band_gap: np.ndarray, # of the training crystals, (M,)
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which crystals belong together, (N,)
 ) -> dict: # n, accuracy with interval, balanced_accuracy, roc_auc, majority, share of metals
     "How well metals (gap 0) are told from the rest, beside answering with the commoner kind."
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
@@ -107,7 +111,7 @@ def metal_scores(
     metal, told = np.asarray(band_gap)[known] == 0, np.asarray(logit, np.float64)[known]
     if not len(metal) or not len(taught): raise XrdInputError('no crystal with a known band gap')
     right, both = (told > 0) == metal, 0 < metal.mean() < 1
-    low, high = bootstrap_interval(right, seed)
+    low, high = bootstrap_interval(right, seed, group=None if group is None else group[known])
     return dict(n=len(metal), accuracy=right.mean(), accuracy_low=low, accuracy_high=high, metals=metal.mean(),
                 balanced_accuracy=balanced_accuracy_score(metal, told > 0) if both else np.nan,
                 roc_auc=roc_auc_score(metal, told) if both else np.nan,

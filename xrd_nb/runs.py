@@ -42,6 +42,9 @@ class HeldOut:
     train_target: np.ndarray # answers that it has learned from, (M,) or (M, K)
 
     @property
+    def group(self) -> np.ndarray: return self.data.key[self.test] # what the split keeps together of the test crystals, (T,)
+
+    @property
     def properties(self) -> tuple: # names, K; empty for symmetry
         "What the columns of target and answer are."
         return self.settings.properties
@@ -62,6 +65,7 @@ def held_out(
     if not test.any(): raise XrdInputError(f'the network has learned from every {settings.split} in these crystals; give others', run)
     ids = data.crystals.frame['id'].astype(str).to_numpy()
     train, valid = (~test & np.isin(ids, learned.id[learned.fold == fold].astype(str)) for fold in ('train', 'valid'))
+    if not settings.properties: learned = learned[learned.target > 0] # an answer unknown is none
     answers = np.array(learned.target[learned.fold == 'train'].tolist())
     return HeldOut(network, settings, scale, data, test, train, valid, learned, answers)
 
@@ -137,7 +141,7 @@ def measure_symmetry(
 ) -> pd.DataFrame: # of `symmetry_table`, with the nearest pattern's accuracy in `nearest_top1`
     "Accuracies under one rendering."
     target = held.data.target[held.test]
-    table = symmetry_table(np.exp(answer['space_group']), target, held.train_target)
+    table = symmetry_table(np.exp(answer['space_group']), target, held.train_target, group=held.group)
     if found is None: return table
     copied = held.data.target[found[0]]
     return table.assign(nearest_top1=[float((level_columns(copied, level) == level_columns(target, level)).mean()) for level in table['level']])
@@ -156,7 +160,7 @@ def measure_properties(
         copied = columns(held.data.target)[found[0]]
         said['nearest pattern'] = np.where(np.isfinite(copied), copied, np.nanmean(taught, axis=0))
     units = {name: PROPERTY_UNITS[name] for name in held.properties}
-    return property_table(said, columns(held.data.target[held.test]), taught, units, dict(network=half_intervals(held, expected, watched)))
+    return property_table(said, columns(held.data.target[held.test]), taught, units, dict(network=half_intervals(held, expected, watched)), group=held.group)
 
 # %% ../nbs/26_runs.ipynb #f0e04376
 def test_scores(
@@ -182,7 +186,7 @@ def leakage(
     frame = held.data.crystals.frame
     if prototypes is None and held.settings.split == 'prototype': prototypes = held.data.key
     seen = seen_before(frame['formula'].to_numpy(), frame['space_group'].to_numpy(), held.train, held.test, found[1], prototypes)
-    return leakage_table(test_scores(held, answer), seen)
+    return leakage_table(test_scores(held, answer), seen, group=held.group)
 
 # %% ../nbs/26_runs.ipynb #1d670cc3
 def icsd_accuracies(
@@ -193,7 +197,7 @@ def icsd_accuracies(
     frame = held.data.crystals.frame[held.test]
     inside = frame['in_icsd'].astype(float).to_numpy() == 1 if 'in_icsd' in frame else np.zeros(len(frame), bool)
     if held.properties or not inside.any(): return pd.DataFrame()
-    return symmetry_table(np.exp(answer['space_group'][inside]), held.data.target[held.test][inside], held.train_target)
+    return symmetry_table(np.exp(answer['space_group'][inside]), held.data.target[held.test][inside], held.train_target, group=held.group[inside])
 
 # %% ../nbs/26_runs.ipynb #01ab1e3c
 def paired_differences(
@@ -212,7 +216,7 @@ def paired_differences(
         for name in (name for name in mine if name in scores):
             known = np.isfinite(mine[name] + scores[name])
             if not known.any(): continue
-            difference = paired_difference(mine[name][known], scores[name][known])
+            difference = paired_difference(mine[name][known], scores[name][known], group=held.group[known])
             rows.append((rendering, name, against, int(known.sum()), *difference))
     if not rows: raise XrdInputError('answers no question that the first run answers', other)
     return pd.DataFrame(rows, columns=['rendering', 'score', 'against', 'n', 'difference', 'low', 'high'])
@@ -261,7 +265,7 @@ def symmetry_sections(
     sections = [Section('How often it is right', 'A crystal system, an extinction group and a space group for every test crystal. The baseline answers with the '
         'most frequent classes of the training crystals.', table=readable_symmetry(table),
         note='ideal: one peak width of 0.1°, Kα1 only, as in the paper. lab: random laboratory conditions, as in training: widths, sizes, strains, misalignment, cell scales, background, counting noise. '
-             'Intervals: bootstrap over the test crystals.')]
+             'Intervals: bootstrap over what the split keeps together: crystals, formulas or structure types.')]
     style(width=6, height=4)
     sections.append(Section('Which systems it confuses', figure=plot_confusion(prob, target), caption='Confusion matrix of the crystal systems, ideal rendering: rows are the truth, columns the answers.'))
     style(width=7, height=3)
@@ -271,11 +275,12 @@ def symmetry_sections(
         train = train & (np.cumsum(train) % -(-train.sum()//10000) == 0) # at most 10,000 evenly spread neighbours: more cost minutes
         features = dict(train=predictions(held, train, 'ideal', progress)['features'], test=said['ideal']['features'])
         neighbours = neighbour_table(held, features, train)
-        points = latent_map(np.concatenate([features['train'], features['test']]), 'tsne' if train.sum() < 6000 else 'pca')
+        how = 'tsne' if train.sum() < 6000 else 'pca'
+        points = latent_map(np.concatenate([features['train'], features['test']]), how)
         style(width=7, height=5.5)
         sections.append(Section('What it has learned', 'Each point is a crystal, placed by the last features of the network: near points look alike to it. '
             'The colours are the true crystal systems, which the placing does not know.', figure=plot_map(points[train.sum():], system[held.test]),
-            caption='Map (t-SNE) of the last features of the test crystals, coloured by crystal system.', table=neighbours,
+            caption=f'Map ({dict(tsne="t-SNE", pca="principal components")[how]}) of the last features of the test crystals, coloured by crystal system.', table=neighbours,
             note='Crystal system of a test crystal from its five nearest training crystals (knn) and from a linear probe (linear), by what they are described with.'))
         tables['neighbours'] = neighbours
     return sections, tables
@@ -372,7 +377,7 @@ def result_of_run(
         if 'metal' in answer and 'band_gap' in held.properties:
             gap = held.properties.index('band_gap')
             true, taught = (np.reshape(x, (len(x), -1))[:, gap] for x in (held.data.target[held.test], held.train_target))
-            further['metals'] = metal_scores(answer['metal'], true, taught)
+            if np.isfinite(true).any() and np.isfinite(taught).any(): further['metals'] = metal_scores(answer['metal'], true, taught, group=held.group)
         leaks = leakage(held, answer, found['ideal'], prototypes)
         results.append(make_result(Path(run).resolve().name, asdict(held.settings), rendering, data or data_name(read_config(run)['crystals']), epochs,
                                    count_parameters(held.network), folds, ids, table[table.rendering == rendering].drop(columns='rendering'), leaks,

@@ -102,13 +102,14 @@ def orthogonalised(
 ) -> torch.Tensor: # U V^T of its singular vectors, nearly: singular values of 0.7 to 1.2, (m, n)
     "The nearest orthogonal matrix by five Newton–Schulz rounds with the coefficients of Jordan et al. 2024."
     if matrix.shape[0] > matrix.shape[1]: return orthogonalised(matrix.T).T
-    x = matrix/matrix.norm().clamp(min=1e-7)
-    gram, whole = x @ x.T, None # (m, m)
-    for _ in range(5): # x ← (3.4445 − 4.7750 G + 2.0315 G²) x, with G = x xᵀ
-        factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
-        factor.diagonal().add_(3.4445)
-        gram, whole = factor @ gram @ factor, factor if whole is None else factor @ whole
-    return whole @ x
+    with torch.autocast(matrix.device.type, enabled=False): # rounded to bfloat16, G has negative eigenvalues, and these explode
+        x = matrix/matrix.norm().clamp(min=1e-7)
+        gram, whole = x @ x.T, None # (m, m)
+        for _ in range(5): # x ← (3.4445 − 4.7750 G + 2.0315 G²) x, with G = x xᵀ
+            factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
+            factor.diagonal().add_(3.4445)
+            gram, whole = factor @ gram @ factor, factor if whole is None else factor @ whole
+        return whole @ x
 
 # %% ../nbs/13_training.ipynb #f630abbd
 class Muon(torch.optim.Optimizer):

@@ -24,7 +24,8 @@ def binned(
     pattern: torch.Tensor, # intensity and mask, (B, 2, L)
 ) -> tuple[torch.Tensor, torch.Tensor]: # √intensity and the share of measured points, (B, L/5) each
     "A pattern in bins of five points."
-    return F.avg_pool1d(pattern_channels(pattern), BIN).unbind(1)
+    root, missing = F.avg_pool1d(pattern_channels(pattern), BIN).unbind(1)
+    return root, 1 - missing
 
 # %% ../nbs/11_vae.ipynb #62cf3218
 LAGS = 512 # shifts of the autocorrelation
