@@ -14,7 +14,7 @@ def test_maps():
     for axes in (2, 3): assert np.allclose(fit_projection(wide, axes).place(wide), latent_map(wide, 'pca', dim=axes))
     assert np.array_equal(fit_projection(wide[:, :2]).place(wide[:, :2]), wide[:, :2]) # a latent of two is the map
     with tempfile.TemporaryDirectory() as place:
-        place, few = Path(place), bundled_crystals()[::40]
+        place, few = Path(place), bundled_crystals()[::20]
         trial = train(few, place/'run', RunSettings(epochs=1, batch_size=32), progress=False)
         measures, left = map_run(trial, few, place/'map.html', dim=3)
         assert len(measures) == 4 and measures['trustworthiness'].notna().sum() == 2 and not len(left)

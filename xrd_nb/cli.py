@@ -31,6 +31,7 @@ def main() -> None:
     "Entry point of the `xrd-nb` command: a user's mistake becomes one line and exit code 2."
     try: app(prog_name='xrd-nb')
     except XrdInputError as e: say(f'xrd-nb: {e}', error=True); sys.exit(2)
+    except OSError as e: say(f'xrd-nb: {e.filename or ""}: {e.strerror or e}', error=True); sys.exit(2)
     except KeyboardInterrupt: say('xrd-nb: interrupted; the same command goes on where a training run stopped', error=True); sys.exit(130)
 
 # %% ../nbs/30_cli.ipynb #06915d04
@@ -90,7 +91,7 @@ def simulate(
     crystals: CrystalsArgument,
     out: Annotated[Path, typer.Option('-o', '--out', help='Parquet file for the patterns')] = Path('patterns.parquet'),
     radiation: Annotated[str, typer.Option(help='CuKa1, CoKa1, MoKa1, ... or a wavelength in Å')] = 'CuKa1',
-    seed: Annotated[Optional[int], typer.Option(help='draw random laboratory conditions with this seed; sharp default conditions without')] = None,
+    seed: Annotated[Optional[int], typer.Option(min=0, help='draw random laboratory conditions with this seed; sharp default conditions without')] = None,
     plot: Annotated[Optional[Path], typer.Option(help='draw the first pattern with its hkl to this PNG')] = None,
     quiet: QuietOption = False,
 ):
@@ -98,10 +99,12 @@ def simulate(
     table = load_crystals(crystals)
     radiation = float(radiation) if radiation.replace('.', '', 1).isdigit() else radiation
     rejected = write_patterns(table, out, radiation, seed, progress=not quiet)
-    if plot: plot_first(table, plot, radiation)
     missing, listed = all_rejected(table, rejected), out.with_suffix('.rejected.csv')
     if len(missing): missing.to_csv(listed, index=False)
-    if len(rejected) == len(table): raise XrdInputError(f'no pattern could be simulated; the reasons are in {listed}', crystals)
+    if len(rejected) == len(table):
+        out.unlink()
+        raise XrdInputError(f'no pattern could be simulated; the reasons are in {listed}', crystals)
+    if plot: plot_first(table, plot, radiation)
     finish(missing, f'{len(table) - len(rejected):,} patterns in {out}', listed)
 
 # %% ../nbs/30_cli.ipynb #6ce0ed73
@@ -125,15 +128,19 @@ def write_patterns(
     bar = tqdm(total=len(crystals), desc='simulate', unit=' crystals', disable=not progress)
     with bar, pq.ParquetWriter(out, schema, compression='zstd') as writer:
         for start in range(0, len(crystals), 1000):
-            lines = powder_reflections(crystals[start:start+1000], radiation, LINE_RANGE)
+            part = crystals[start:start+1000]
+            bar.update(len(part))
+            try: lines = powder_reflections(part, radiation, LINE_RANGE)
+            except XrdInputError as error: # not one of these
+                rejected.append(pd.DataFrame(dict(id=part.frame['id'], reason=str(error))))
+                continue
             drawn = np.diff(lines.offset) > 0
             rejected.append(lines.rejected)
             under = (Instrument(), Sample()) if seed is None else random_conditions(int(drawn.sum()), [seed, start])
-            frame = crystals.frame.iloc[start:start+1000][drawn]
+            frame = part.frame[drawn]
             rows = dict(id=frame['id'].astype(str), formula=frame['formula'].astype(str), space_group=frame['space_group'].fillna(0).astype(int),
                         intensity=list(render(lines[drawn], *under)))
             writer.write_table(pa.table({k: pa.array(v, schema.field(k).type) for k, v in rows.items()}, schema=schema))
-            bar.update(len(drawn))
     return pd.concat(rejected)
 
 # %% ../nbs/30_cli.ipynb #a6aa9f6c

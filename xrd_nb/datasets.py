@@ -46,9 +46,9 @@ def property_values(
 ) -> np.ndarray: # in `PROPERTY_UNITS[name]`, NaN where unknown or not plausible, (N,) float32
     "One property of every crystal."
     if name not in crystals.frame: return np.full(len(crystals), np.nan, np.float32)
-    values = crystals.frame[name].astype(float).to_numpy(np.float32)
+    values = pd.to_numeric(crystals.frame[name], errors='coerce').astype(float).to_numpy(np.float32) # text is no value
     low, high = PLAUSIBLE.get(name, (-np.inf, np.inf))
-    return np.where((values >= low) & (values <= high), values, np.float32(np.nan))
+    return np.where(np.isfinite(values) & (values >= low) & (values <= high), values, np.float32(np.nan))
 
 # %% ../nbs/10_datasets.ipynb #9b269c9e
 def targets(
@@ -248,7 +248,8 @@ class EpochBatches(Sampler):
         order, first = np.arange(self.n), 0
         if self.shuffle: order, first = np.random.default_rng([self.seed, self.epoch]).permutation(self.n), self.epoch*self.n
         border = [*range(0, self.n, self.batch_size), self.n]
-        if self.ranks > 1 and self.n - border[-2] < self.ranks: border[-2] = self.n - self.ranks # a rest too small for all borrows from the batch before
+        least = max(self.ranks, 2*self.shuffle) # normalisation over a batch needs two
+        if self.n - border[-2] < least <= border[-2]: border[-2] = self.n - least # a rest too small for all borrows from the batch before
         for a, b in pairwise(border): yield (first + order[a+self.rank:b:self.ranks]).tolist()
 
 # %% ../nbs/10_datasets.ipynb #d1898ab2

@@ -303,13 +303,17 @@ def model_card(
     "Where a network comes from, how it was made, what it was measured at, and what it can't do."
     t, s, names = told['training'], told['training']['settings'], told['training']['crystals'].split('+')
     crystals = [] if names == ['bundled'] else [f'--crystals {n}.parquet' for n in names]
-    options = [f'--{k.replace("_", "-")} {v}' for k, v in s.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')]
+    runs = [t]
+    while runs[0].get('began_with'): runs.insert(0, runs[0]['began_with'])
+    options = lambda settings: [f'--{k.replace("_", "-")} {v}' for k, v in settings.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')]
+    starts = ['', *(f'--start runs/identify-{k}/model.safetensors ' for k in range(1, len(runs)))]
+    made = [f'    xrd-nb train {" ".join([*crystals, *options(r["settings"])])} {start}--out runs/identify-{k}' for k, (r, start) in enumerate(zip(runs, starts), 1)]
     sources = dict.fromkeys(text for n in names for start, text in _SOURCES.items() if n.startswith(start))
     table = pd.DataFrame(told['measured']).dropna(axis=1, how='all')
     shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table})
     return '\n'.join([
         '# Model card', '', f'An identifier of powder patterns: {told["model"]}, {told["size"]}; answers symmetry and {", ".join(told["properties"])}.', '',
-        '## Made by', '', f'    xrd-nb train {" ".join([*crystals, *options])} --out runs/identify', f'    xrd-nb calibrate {" ".join(["runs/identify", *crystals])} -o identify.safetensors', '',
+        '## Made by', '', *made, f'    xrd-nb calibrate {" ".join([f"runs/identify-{len(runs)}", *crystals])} -o identify.safetensors', '',
         f'Crystals by fold, those of a set that was given several times counted as often: {t["folds"]}. Made: {t["created"]["date"]}, {t["created"]["device"]} ({t["created"]["cpu"]}), torch {t["created"]["versions"]["torch"]}.', '',
         '## Learned from', '', *[f'- {text}' for text in sources], '', 'No measured pattern was learned from: all were simulated, under random conditions of instrument and sample.', '',
         '## Measured', '', f'On simulated patterns of test crystals under the same conditions ({s["split"]} split), crystals of the same formula taken out of the index; per cent, errors in the units of the property. '
@@ -317,6 +321,11 @@ def model_card(
         '## Limits', '', 'One phase is assumed. Mixtures and wrong wavelengths are mostly not noticed. The 90 % promises hold for patterns like the simulated ones. Energies and gaps are those of the PBE functional.', ''])
 
 # %% ../nbs/22_identify.ipynb #3b89ebbd
+def _began_with(start): # the record of the weights that a run started from, None where there is none
+    if not start or not Path(start).is_file(): return None
+    from xrd_nb.training import read_config
+    return read_config(Path(start).parent) if Path(start).with_name('config.json').is_file() else read_identifier(start)[1]['training']
+
 def make_identifier(
     run: str|Path, # a finished run of the task 'everything'
     crystals: object, # the `CrystalTable` that it learned from: the folds are found again
@@ -334,8 +343,9 @@ def make_identifier(
     if how.conditions != 'measured': raise XrdInputError(f"learned patterns under {how.conditions} conditions; identify needs 'measured' ones", run)
     data = prepare(crystals, how.task, how.split, cache, members=True)
     frame = data.crystals.frame
+    copies = frame[[c for c in ('formula', 'space_group', 'density', 'n_sites') if c in frame]].duplicated().to_numpy()
     def heard(fold):
-        once = np.flatnonzero((data.fold == fold) & ~frame['id'].duplicated().to_numpy()) # a set given twice counts once
+        once = np.flatnonzero((data.fold == fold) & ~copies) # a set given twice counts once
         chosen = np.sort(np.random.default_rng(how.seed).permutation(once)[:most])
         patterns, formula = data.dataset(chosen, how.watched, how.seed + 1, network.inputs), frame.formula.to_numpy()[chosen]
         keys = [list(range(a, min(a + 64, len(chosen)))) for a in range(0, len(chosen), 64)]
@@ -345,7 +355,7 @@ def make_identifier(
     measured = measure_heard(heard('test'), told, class_frequencies(groups[groups > 0] - 1, 230))
     config = read_config(run)
     record = config | dict(crystals=data_name(config['crystals']), start='/'.join(Path(config.get('start', '')).parts[-2:]), # names, not where they lay
-                           folds={fold: int((data.fold == fold).sum()) for fold in np.unique(data.fold)})
+                           folds={fold: int((data.fold == fold).sum()) for fold in np.unique(data.fold)}, began_with=_began_with(config.get('start')))
     made = write_identifier(network, told | dict(training=record, measured=[{k: v for k, v in row.items() if v == v} for row in measured.to_dict('records')]), out)
     Path(out).with_suffix('.md').write_text(model_card(read_identifier(made)[1]), encoding='utf-8')
     return made

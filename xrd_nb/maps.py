@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOOKKEEPING', 'Seen', 'with_symmetry', 'see_crystals', 'pattern_files', 'see_patterns', 'Projection',
-           'fit_projection', 'fingerprint', 'keep_map', 'open_map', 'measure_map', 'draw_map', 'star_frame', 'left_out',
-           'map_onto', 'write_map', 'map_run']
+           'fit_projection', 'fingerprint', 'keep_map', 'open_map', 'held_back', 'measure_map', 'draw_map',
+           'star_frame', 'left_out', 'map_onto', 'write_map', 'map_run']
 
 # %% ../nbs/27_maps.ipynb #3efd54ab
 import hashlib, json, warnings, zlib
@@ -16,13 +16,13 @@ import pandas as pd
 import torch
 from .core import ACCENT, GREY, XrdInputError, style, write_json
 from .crystals import CrystalTable
-from .datasets import network_input
+from .datasets import network_input, split_keys
 from .embeddings import MAP_COLOURS, MOST_PATTERNS, check_features, compare_features, latent_map, map_html, pca_features, plot_map
 from .measured import read_pattern, to_grid
 from .profiles import IDEAL, LINE_RANGE, render
 from .reflections import powder_reflections
 from .symmetry import CRYSTAL_SYSTEMS, SG_TO_CS, SG_TO_EG, extinction_symbol
-from .training import PreparedData, load_run, predict
+from .training import PreparedData, load_run, predict, read_config
 
 # %% ../nbs/27_maps.ipynb #1d3009e7
 @dataclass(eq=False)
@@ -32,6 +32,7 @@ class Seen:
     patterns: np.ndarray # intensity, maximum 1, (N, 4250) float32
     frame: pd.DataFrame # the crystals' own, with crystal_system and extinction_group where known, N rows
     rejected: pd.DataFrame # crystals that could not be simulated: id, reason
+    lined: np.ndarray # which of the crystals given these are, bool
 
 # %% ../nbs/27_maps.ipynb #cfb0e9d5
 def with_symmetry(
@@ -54,7 +55,7 @@ def see_crystals(
     shown = PreparedData(crystals[lined], reflections[lined], np.zeros(lined.sum()), None, None, reflections.rejected)
     features = predict(network, shown.dataset(slice(None), 'ideal', inputs=network.inputs), progress=progress)['features']
     frame = with_symmetry(crystals.frame[lined].reset_index(drop=True))
-    return Seen(features, render(reflections[lined], *IDEAL), frame, reflections.rejected)
+    return Seen(features, render(reflections[lined], *IDEAL), frame, reflections.rejected, lined)
 
 # %% ../nbs/27_maps.ipynb #10bfb757
 def pattern_files(
@@ -154,16 +155,28 @@ def open_map(
     return projection, points, frame.drop(columns=axes)
 
 # %% ../nbs/27_maps.ipynb #a428644e
+def held_back(
+    run: str|Path, # a run's folder
+    crystals: CrystalTable, # N crystals
+) -> np.ndarray: # bool, (N,)
+    "Which crystals a run has not learned from: its test fold, and strangers with nothing in training that its split would keep together with them."
+    told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
+    held, strange = ids.isin(told.id[told.fold == 'test'].astype(str)).to_numpy(), ~ids.isin(told.id.astype(str)).to_numpy()
+    if strange.any(): held[strange] = ~np.isin(split_keys(crystals[strange], read_config(run)['settings']['split']), told.key[told.fold != 'test'])
+    return held
+
 def measure_map(
     seen: Seen, # N crystals
     points: np.ndarray, # their places on the map, (N, dim)
+    held: np.ndarray, # of `held_back`, bool, (N,): these are asked, the others are their neighbours; where all are held, half of the formulas
     most: int=2000, # crystals that trustworthiness looks at, since it compares all with all
 ) -> pd.DataFrame: # from `compare_features`, with trustworthiness; empty where too few crystal systems are known
     "The network's features and its map beside principal components of the patterns."
     from sklearn.manifold import trustworthiness
-    half = np.array([zlib.crc32(str(f).encode()) % 2 for f in seen.frame['formula']], bool)
+    if held.all(): held = np.array([zlib.crc32(str(f).encode()) % 2 for f in seen.frame['formula']], bool)
     system = seen.frame['crystal_system'].map({s: i for i, s in enumerate(CRYSTAL_SYSTEMS)})
-    taught, asked = (half & system.notna()).to_numpy(), (~half & system.notna()).to_numpy()
+    known = system.notna().to_numpy()
+    taught, asked = ~held & known, held & known
     if asked.sum() < 10 or system[taught].nunique() < 2: return pd.DataFrame()
     roots = np.sqrt(seen.patterns.reshape(len(seen.patterns), -1, 10).mean(2))
     plain = lambda dim: pca_features(roots[taught], roots[asked], dim)
@@ -258,7 +271,8 @@ def write_map(
 ) -> None:
     "A map as a page and as a picture."
     import matplotlib.pyplot as plt
-    told = frame.drop(columns=[c for c in BOOKKEEPING if c in frame and c != colour])
+    lists = [c for c in frame if frame[c].map(lambda x: isinstance(x, (list, dict, np.ndarray))).any()] # a page tells numbers and words
+    told = frame.drop(columns=[*lists, *(c for c in BOOKKEEPING if c in frame and c != colour)])
     map_html(points, told, colour, out, 'What the network sees', patterns, stars)
     style(width=7, height=5.5)
     ax = draw_map(points, frame, colour, stars)
@@ -288,7 +302,7 @@ def map_run(
     places = projection.place(everything) if projection else latent_map(everything, method, dim=dim)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_map(places[:n], seen.frame, colour, out, seen.patterns if n <= MOST_PATTERNS else None, star_frame(places[n:], names) if names else None)
-    table = measure_map(seen, places[:n])
+    table = measure_map(seen, places[:n], held_back(run, crystals)[seen.lined])
     table.to_csv(out.with_suffix('.csv'), index=False)
     for old in (out.with_suffix('.json'), out.with_suffix('.parquet')): old.unlink(missing_ok=True) # of a former map of this name
     if projection: keep_map(out, projection, places[:n], seen.frame)

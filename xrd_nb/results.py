@@ -139,8 +139,8 @@ def long_table(
     symmetry: bool, # the accuracies; otherwise the errors of properties
 ) -> pd.DataFrame: # a row a result and metric: how it came about, then the columns of its metrics
     "All figures of one kind; `other_crystals` marks those on other test crystals than most of their kind."
-    about = ('data', 'model', 'size', 'split', 'rendering', 'seed', 'epochs_done', 'epochs_planned', 'n_train', 'test_ids', 'name')
-    rows = [{k: r[k] for k in about} | row for r in results if is_symmetry(r) == symmetry for row in r['metrics']]
+    about = ('task', 'data', 'model', 'size', 'split', 'rendering', 'seed', 'epochs_done', 'epochs_planned', 'n_train', 'test_ids', 'name')
+    rows = [{k: r[k] for k in about} | dict(conditions=r['settings'].get('conditions', '')) | row for r in results if is_symmetry(r) == symmetry for row in r['metrics']]
     if not rows: return pd.DataFrame()
     table = pd.DataFrame(rows)
     numbers = [c for c in table if table[c].map(lambda x: x is None or isinstance(x, (int, float))).all()]
@@ -156,11 +156,12 @@ def figure_text(
     form: str, # how one value is printed
     factor: float=1, # multiplies the values
 ) -> str: # value (interval), and what has to be said about it
-    "One seed: the value and its bootstrap interval; several: their mean, lowest and highest."
+    "One run: the value and its bootstrap interval; several: their mean, lowest and highest."
     several = len(rows) > 1
     low, high = (rows[name].min(), rows[name].max()) if several else (rows[f'{name}_low'].iloc[0], rows[f'{name}_high'].iloc[0])
     value, low, high = (format(factor*x, form) if np.isfinite(x) else '?' for x in (rows[name].mean(), low, high))
-    notes = [f'{len(rows)} seeds'] if several else []
+    alike = rows['seed'].is_unique and (rows[['task', 'conditions', 'epochs_planned']].nunique() == 1).all() # nothing but the seed differs
+    notes = [f'{len(rows)} {"seeds" if alike else "different runs"}'] if several else []
     cut = rows[rows['epochs_done'] < rows['epochs_planned']]
     notes += [f'not converged ({r.epochs_done:.0f}/{r.epochs_planned:.0f})' for r in cut.head(1).itertuples()]
     notes += ['other test crystals']*bool(rows['other_crystals'].any())
@@ -264,7 +265,7 @@ def paired_details(
 ) -> pd.DataFrame: # text; a row a result and score
     "Differences between two networks on the same crystals, in shares of hits or in the units of the property."
     return pd.DataFrame([_about(r) | {'against': row['against'], 'score': row['score'].replace('_', ' '), 'n': f'{row["n"]:,.0f}',
-                                      'difference (95 % interval)': '{difference:.3g} ({low:.3g} to {high:.3g})'.format(**row)}
+                                      'difference (95 % interval)': '{} ({} to {})'.format(*('?' if row[k] is None else f'{row[k]:.3g}' for k in ('difference', 'low', 'high')))}
                          for r in results for row in r.get('paired', [])])
 
 # %% ../nbs/24_results.ipynb #52f80952

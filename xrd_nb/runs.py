@@ -56,7 +56,8 @@ def held_out(
 ) -> HeldOut: # at least one test crystal
     "Find the crystals that a run has not learned from."
     network, settings, scale = load_run(run, unfinished=True)
-    learned = pd.read_parquet(Path(run)/'crystals.parquet')
+    try: learned = pd.read_parquet(Path(run)/'crystals.parquet')
+    except (OSError, ValueError) as error: raise XrdInputError(f'lacks crystals.parquet, which tells what was learned: {str(error).splitlines()[0]}', run) from None
     if settings.task == 'everything': # asked for the symmetry, as the one question that all crystals answer
         settings = replace(settings, task='space_group')
         learned['target'] = [0 if np.isnan(y[0]) else int(y[0]) for y in learned.target]
@@ -381,7 +382,7 @@ def result_of_run(
         leaks = leakage(held, answer, found['ideal'], prototypes)
         results.append(make_result(Path(run).resolve().name, asdict(held.settings), rendering, data or data_name(read_config(run)['crystals']), epochs,
                                    count_parameters(held.network), folds, ids, table[table.rendering == rendering].drop(columns='rendering'), leaks,
-                                   training, provenance(held.settings.seed, device_name()), **further))
+                                   training, provenance(held.settings.seed, device_name()), **further) | dict(settings=read_config(run)['settings']))
     return results
 
 # %% ../nbs/26_runs.ipynb #ec419bd6

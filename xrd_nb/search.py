@@ -216,7 +216,9 @@ def build_index(
     from tqdm.auto import tqdm
     parts = []
     for a in tqdm(range(0, len(crystals), 2000), desc='index', unit=' · 2000 crystals', disable=not progress):
-        offset, angle, root = strongest_lines(powder_reflections(crystals[a:a+2000], two_theta=LINE_RANGE))
+        part = crystals[a:a+2000]
+        try: offset, angle, root = strongest_lines(powder_reflections(part, two_theta=LINE_RANGE))
+        except XrdInputError: offset, angle, root = np.zeros(len(part) + 1, int), np.zeros(0), np.zeros(0) # not one of these can be simulated
         owner = np.repeat(np.arange(len(offset) - 1), np.diff(offset))
         parts.append((np.diff(offset), angle, root, draw_roots(owner, angle, root, len(offset) - 1)))
     count, angle, root, drawn = (np.concatenate(p) for p in zip(*parts)) if parts else (np.zeros(0, int),)*4

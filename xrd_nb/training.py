@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['MUON_RATE', 'UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no_gap', 'orthogonalised', 'Muon', 'strip_matrices',
            'make_optimisers', 'Learner', 'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share',
-           'EpochLog', 'find_checkpoint', 'read_config', 'train', 'make_loaders', 'start_from', 'RunBar',
-           'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run', 'record_crystals', 'predict',
-           'plot_learning_curve']
+           'EpochLog', 'find_checkpoint', 'read_config', 'labels_hash', 'train', 'make_loaders', 'start_from',
+           'split_of', 'RunBar', 'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run',
+           'record_crystals', 'predict', 'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #b5c599d8
-import json, os, sys, time, warnings
+import hashlib, json, os, sys, time, warnings
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,6 +59,7 @@ class RunSettings:
             if (value := getattr(self, name)) not in known: raise XrdInputError(f'unknown {name} {value!r}; use one of {", ".join(known)}')
         size = self.size or SIZES[self.model][0]
         if size not in SIZES[self.model]: raise XrdInputError(f'unknown size {self.size!r} of {self.model}; use one of {", ".join(SIZES[self.model])}')
+        if not 0 <= self.seed < 2**32: raise XrdInputError(f'seed {self.seed} is not between 0 and 2³² − 1')
         if self.epochs < 1 or self.batch_size < 2: raise XrdInputError('a run needs at least 1 epoch and 2 patterns a batch')
         return replace(self, size=size)
 
@@ -105,10 +106,11 @@ def orthogonalised(
     with torch.autocast(matrix.device.type, enabled=False): # rounded to bfloat16, G has negative eigenvalues, and these explode
         x = matrix/matrix.norm().clamp(min=1e-7)
         gram, whole = x @ x.T, None # (m, m)
-        for _ in range(5): # x ← (3.4445 − 4.7750 G + 2.0315 G²) x, with G = x xᵀ
+        for more in (True, True, True, True, False): # x ← (3.4445 − 4.7750 G + 2.0315 G²) x, with G = x xᵀ
             factor = torch.addmm(gram, gram, gram, beta=-4.7750, alpha=2.0315)
             factor.diagonal().add_(3.4445)
-            gram, whole = factor @ gram @ factor, factor if whole is None else factor @ whole
+            whole = factor if whole is None else factor @ whole
+            if more: gram = factor @ gram @ factor
         return whole @ x
 
 # %% ../nbs/13_training.ipynb #f630abbd
@@ -196,7 +198,8 @@ class Learner(pl.LightningModule):
         return total, answer
 
     def training_step(self, batch, number):
-        torch.manual_seed((self.settings.seed << 48) + (self.current_epoch << 32) + (self.global_rank << 24) + number) # the same dropout after a resume as without one
+        place = self.settings.seed, self.current_epoch, self.global_rank, number # the same dropout after a resume as without one
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
         loss, _ = self.loss(batch)
         self.log('train_loss', loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch['target']), sync_dist=True)
         self.manual_backward(loss) # several processes leave here with the same gradients
@@ -326,7 +329,7 @@ class EpochLog(pl.Callback):
 # %% ../nbs/13_training.ipynb #11aa6e8c
 def find_checkpoint(
     out: Path, # the run's folder
-    wanted: dict, # settings and crystals_hash
+    wanted: dict, # settings, crystals_hash, labels_hash and start
 ) -> Path|None: # checkpoint to go on from; None where there is none
     "Find where a run stopped; refuse a folder that belongs to other settings or crystals, or to something else."
     if not (out/'config.json').exists():
@@ -334,7 +337,7 @@ def find_checkpoint(
         return None
     found = read_config(out)
     differs = [k for k, v in wanted['settings'].items() if found['settings'].get(k) != v]
-    if found['crystals_hash'] != wanted['crystals_hash']: differs.append('crystals')
+    differs += [word for word, k in (('crystals', 'crystals_hash'), ('labels', 'labels_hash'), ('weights to start from', 'start')) if found.get(k, wanted[k]) != wanted[k]]
     if differs: raise XrdInputError(f'is a run with other {", ".join(differs)}; give the same ones to resume it, or another folder', out)
     return out/'last.ckpt' if (out/'last.ckpt').exists() else None
 
@@ -349,6 +352,14 @@ def read_config(
     except ValueError as e: raise XrdInputError(f'is damaged: {e}', path) from None
     if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
+
+# %% ../nbs/13_training.ipynb #4c1f0a71
+def labels_hash(
+    crystals: CrystalTable, # N crystals
+) -> str: # 16 hex digits
+    "A fingerprint of what is told about crystals and may be learned or split by: formulas, space groups, properties."
+    told = [c for c in ('formula', 'space_group', *PROPERTY_UNITS) if c in crystals.frame]
+    return hashlib.sha256(pd.util.hash_pandas_object(crystals.frame[told].astype(str), index=False).to_numpy()).hexdigest()[:16]
 
 # %% ../nbs/13_training.ipynb #af3c2c93
 def train(
@@ -367,17 +378,17 @@ def train(
     "Train a network, or go on training it."
     settings, out = settings.check(), Path(out)
     trainer = make_trainer(out, settings, progress, stop_after, devices, nodes)
-    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals))
+    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals), start=str(start or ''))
     checkpoint = find_checkpoint(out, wanted) if trainer.is_global_zero else next(out.glob('last.ckpt'), None)
     if (out/'model.safetensors').exists(): return out
     pl.seed_everything(settings.seed, verbose=False)
     data, network = prepare(crystals, settings.task, settings.split, cache, settings.conditions == 'measured'), settings.network()
-    if start and checkpoint is None: start_from(network, start)
+    if start and checkpoint is None: start_from(network, start, settings.split)
     least = max(2, trainer.world_size)
     for fold in FOLDS:
         if (data.fold == fold).sum() < least: raise XrdInputError(f'{len(data.fold)} usable crystals leave fewer than {least} in the {fold} fold; give more crystals')
     if trainer.is_global_zero:
-        told = dict(crystals=source, start=str(start or ''), devices=trainer.world_size, created=provenance(settings.seed, device_name()))
+        told = dict(crystals=source, devices=trainer.world_size, created=provenance(settings.seed, device_name()))
         if checkpoint is None: write_json(out/'config.json', wanted | told)
         record_crystals(data, out)
     loaders = make_loaders(data, settings, network.inputs, workers, trainer.global_rank, trainer.world_size)
@@ -410,12 +421,15 @@ def make_loaders(
 def start_from(
     network: nn.Module, # to be trained
     weights: str|Path, # safetensors file of another run
+    split: str|None=None, # of the new run; one of another split has learned from crystals that this one holds back
 ) -> int: # tensors taken over, at least one
     "Take over the weights of a trained network or identifier, or of an FCN or a `CompositionMLP` into a network that holds one."
     if not Path(weights).is_file(): raise XrdInputError('no such file of weights', weights)
     own, taken = network.state_dict(), 0
     try: there = load_file(weights)
     except SafetensorError as error: raise XrdInputError(f'holds no weights: {error}', weights) from None
+    before = split_of(weights)
+    if split and before and split != before: raise XrdInputError(f'learned under the {before} split; a {split} split would ask about crystals that it knows', weights)
     for name, value in ((n.removeprefix('network.'), v) for n, v in there.items()): # so they are called in an identifier's file
         for place in (name, f'pattern.{name}', f'composition.{name}'):
             if place in own and own[place].shape == value.shape:
@@ -423,6 +437,15 @@ def start_from(
                 taken += 1
     if not taken: raise XrdInputError('holds no weights that fit this network', weights)
     return taken
+
+def split_of(
+    weights: str|Path, # safetensors file of a run or an identifier
+) -> str|None: # one of `SPLITS`; None where nothing tells
+    "Under which split weights were learned."
+    config = Path(weights).with_name('config.json')
+    if config.is_file(): return read_config(config.parent)['settings']['split']
+    with safe_open(weights, 'pt') as f: told = json.loads((f.metadata() or {}).get('xrd_nb_identifier', '{}'))
+    return told.get('training', {}).get('settings', {}).get('split')
 
 # %% ../nbs/13_training.ipynb #9416d850
 class RunBar(pl.Callback):
@@ -487,11 +510,14 @@ def load_run(
     unfinished: bool=False, # take the last checkpoint of a run that was cut
 ) -> tuple[nn.Module, RunSettings, dict]: # the network in evaluation mode, the settings, {'mean', 'std'} (K,) of the properties
     "A trained network, read back."
-    settings, path = RunSettings(**read_config(run)['settings']).check(), Path(run)/'model.safetensors'
+    try: settings, path = RunSettings(**read_config(run)['settings']).check(), Path(run)/'model.safetensors'
+    except TypeError as error: raise XrdInputError(f'has settings of another version of xrd_nb: {error}', run) from None
     network, cut = settings.network(), Path(run)/'last.ckpt'
     if path.exists():
-        network.load_state_dict(load_file(path))
-        with safe_open(path, 'pt') as f: scale = {k: np.array(json.loads(v)) for k, v in (f.metadata() or {}).items() if k in ('mean', 'std')}
+        try:
+            network.load_state_dict(load_file(path))
+            with safe_open(path, 'pt') as f: scale = {k: np.array(json.loads(v)) for k, v in (f.metadata() or {}).items() if k in ('mean', 'std')}
+        except (SafetensorError, RuntimeError) as error: raise XrdInputError(f'does not fit the run: {str(error).splitlines()[0]}', path) from None
     elif unfinished and cut.exists():
         state = torch.load(cut, map_location='cpu', weights_only=True)['state_dict'] # numbers only, no code
         network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
