@@ -32,8 +32,10 @@ def test_questions():
     assert linear_r2(islands[::2], steep[::2], islands[1::2], steep[1::2]) > 0.95 > 0.3 > linear_r2(islands[::2], rng.permutation(steep)[::2], islands[1::2], steep[1::2])
     assert np.isnan(linear_r2(islands, np.full(120, np.nan), islands, steep))
     loud = np.c_[islands, rng.normal(size=120)*1e3] # a column of noise in a small unit
-    votes = neighbour_votes(loud[::2], kinds[::2], loud[1::2], kinds[1::2])
-    assert votes['standardised'].mean() > 0.9 > 0.6 > votes['as is'].mean()
+    assert neighbour_votes(loud[::2], kinds[::2], loud[1::2], kinds[1::2])[1] == 'standardised'
+    assert neighbour_votes(loud[::2], kinds[::2], loud[1::2], kinds[1::2])[0].mean() > 0.9
+    faded = np.c_[islands, 1e-3*rng.normal(size=(120, 20))] # as principal components: the last ones hold nothing
+    assert neighbour_votes(faded[::2], kinds[::2], faded[1::2], kinds[1::2])[1] == 'as is'
 
 
 def test_compare_latents():
@@ -53,3 +55,20 @@ def test_compare_latents():
     assert rows.loc['told', 'knn'] == rows.loc['told', 'ari'] == 1 and rows.loc['told', 'r2_kind'] > 0.99 > rows.loc['composition', 'r2_kind']
     assert (rows['n'] == (~first).sum()).all() and (rows['knn_low'] <= rows['knn']).all() and rows['knn'].drop('told').max() < 1
     with pytest.raises(XrdInputError): compare_latents(plain, kinds[1:], first[1:], given[1:, 0].numpy())
+
+
+def test_measure_latent():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.latent import keep_latent
+    from xrd_nb.training import RunSettings, train
+    import json, pytest, tempfile
+    some = bundled_crystals()[::4]
+    with tempfile.TemporaryDirectory() as place:
+        run = train(some, f'{place}/vae', RunSettings(model='vae', size='8', epochs=2, conditions='mild'), progress=False)
+        table = keep_latent(run, some, f'{place}/latent.json', 'a few', asked=60).set_index('representation')
+        told = json.loads(open(f'{place}/latent.json').read())
+        assert table.loc['PCA of patterns', 'ahead'] == 0 and (table.n == 60).all() and (table.ahead_low <= table.ahead).all()
+        assert told['decoder']['active'] <= 8 and 0 <= told['decoder']['met'] <= 1 and told['settings']['size'] == '8' and len(told['rows']) == 4
+        other = train(some[:150], f'{place}/fcn', RunSettings(model='fcn', size='small', epochs=1, conditions='mild'), progress=False)
+        with pytest.raises(XrdInputError, match='vae'): keep_latent(other, some, f'{place}/none.json')

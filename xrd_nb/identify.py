@@ -263,21 +263,22 @@ def hear(
     batches, # dicts of arrays or tensors: pattern (B, 2, 4250) without background, composition (B, 98), target (B, 1 + K) as of the task 'everything', and formula (B,) where an index is given
     index: PatternIndex|None=None, # whose crystals have a vote
     voting: dict=MIX, # how the votes count
-) -> dict: # arrays: 'untold' and 'told' as of `answers`, 'target' (N, 1 + K), 'evidence' (N,), 'vote' (N, 230)
+) -> dict: # arrays: 'untold' and 'told' as of `answers`, 'target' (N, 1 + K), 'evidence' (N,), 'vote' (N, 230), 'formula' (N,)
     "What network and index say about patterns whose truth is known; crystals of a pattern's own formula have no vote."
     parts = dict(untold=[], told=[])
-    target, evidence, vote = [], [], []
+    target, evidence, vote, formula = [], [], [], []
     for batch in batches:
         clean, composition = np.asarray(batch['pattern'], np.float32), np.asarray(batch['composition'], np.float32)
         evidence += [peak_evidence(y, m) for y, m in clean]
         for kind, given in (('untold', 0*composition), ('told', composition)): parts[kind].append(answers_at_sizes(network, clean, given))
         target.append(np.asarray(batch['target'], np.float64))
+        formula += list(batch.get('formula', range(len(formula), len(formula) + len(clean)))) # where none is told, all are strangers
         for k, (y, m) in enumerate(clean):
             found = index.search(y, m > 0, n=VOTERS) if index else None
             vote.append(votes(found[found.formula != batch['formula'][k]], voting) if index else np.zeros(230))
     if not target: raise XrdInputError('no patterns to calibrate on')
     said = {k: {name: np.concatenate([p[name] for p in v]) for name in v[0]} for k, v in parts.items()}
-    return said | dict(target=np.concatenate(target), evidence=np.array(evidence), vote=np.array(vote))
+    return said | dict(target=np.concatenate(target), evidence=np.array(evidence), vote=np.array(vote), formula=np.array(formula).astype(str))
 
 def calibrate(
     heard: dict, # of `hear`
@@ -311,7 +312,7 @@ def measure_heard(
             for level in SYMMETRY_TASKS:
                 column, each = level_columns(group, level), np.arange(len(group))
                 hit, inside = hits(p[level], column), p[level] >= how['floor'][level]
-                low, high = bootstrap_interval(hit)
+                low, high = bootstrap_interval(hit, group=heard['formula'][known])
                 row = dict(elements=kind, asked=level, predictor=name, n=len(hit), top1=hit.mean(), top1_low=low, top1_high=high, top5=hits(p[level], column, 5).mean())
                 if name != 'frequencies': row['ece'] = calibration_error(p[level].max(1), hit)
                 if name == 'network and index': row |= dict(held=inside[each, column].mean(), size=inside.sum(1).mean())

@@ -4,20 +4,25 @@
 
 # %% auto #0
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
-           'plain_representations', 'compare_latents']
+           'plain_representations', 'compare_latents', 'measure_latent', 'keep_latent']
 
 # %% ../nbs/21_latent.ipynb #4c3a52a6
+from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from .core import XrdInputError
+from .core import XrdInputError, provenance, write_json
 from .crystals import CrystalTable
-from .datasets import PatternDataset, element_fractions
+from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions
 from .embeddings import check_features, knn_hits, pca_features
-from .evaluation import bootstrap_interval
+from .evaluation import bootstrap_interval, paired_difference
 from .profiles import LINE_RANGE
 from .reflections import powder_reflections
+from .store import crystals_hash
+from .symmetry import SG_TO_CS
+from .training import device_name, load_run, prepare, read_config
+from .vae import active_units, peak_recovery
 
 # %% ../nbs/21_latent.ipynb #dcc7e64b
 @torch.no_grad()
@@ -54,9 +59,11 @@ def neighbour_votes(
     test: np.ndarray, # (N, D)
     test_labels: np.ndarray, # (N,)
     k: int=5, # how many neighbours vote
-) -> dict: # 'as is' and 'standardised': were the votes right? bool, (N,)
-    "Held-out crystals named by their nearest training crystals, by either distance."
-    return {name: knn_hits(train, train_labels, test, test_labels, k, standardise) for name, standardise in (('as is', False), ('standardised', True))}
+) -> tuple[np.ndarray, str]: # were the votes right? bool, (N,); and by which distance, 'as is' or 'standardised'
+    "Held-out crystals named by their nearest training crystals, by the distance that served better among these."
+    half = train[::2], train_labels[::2], train[1::2], train_labels[1::2]
+    standardise = knn_hits(*half, k, True).mean() > knn_hits(*half, k, False).mean()
+    return knn_hits(train, train_labels, test, test_labels, k, standardise), 'standardised' if standardise else 'as is'
 
 # %% ../nbs/21_latent.ipynb #5effa1ae
 def cluster_agreement(
@@ -120,15 +127,15 @@ def compare_latents(
     patterns: np.ndarray, # against which neighbours are judged, such as √intensity in bins, (N, L)
     properties: pd.DataFrame|None=None, # NaN where unknown, (N, P); None: none
     seed: int=0, # of clusters and bootstrap
+    group: np.ndarray|None=None, # which of those asked belong together, (n,): intervals are drawn from whole groups
 ) -> pd.DataFrame: # a row a representation
     "How well held-out crystals are placed by each representation."
     rows = []
     for name, places in representations.items():
         places = check_features(places, name)
         if len(places) != len(labels): raise XrdInputError(f'{len(labels)} labels for {len(places)} crystals of {name}')
-        votes = neighbour_votes(places[train], labels[train], places[~train], labels[~train])
-        distance, hit = max(votes.items(), key=lambda v: v[1].mean())
-        low, high = bootstrap_interval(hit, seed)
+        hit, distance = neighbour_votes(places[train], labels[train], places[~train], labels[~train])
+        low, high = bootstrap_interval(hit, seed, group=group)
         ari, nmi = cluster_agreement(places[~train], labels[~train], seed)
         row = dict(representation=name, width=places.shape[1], n=len(hit), knn=hit.mean(), knn_low=low, knn_high=high, distance=distance,
                    ari=ari, nmi=nmi, trustworthiness=map_trust(patterns[~train], places[~train]))
@@ -137,3 +144,45 @@ def compare_latents(
             row[f'r2_{p}'] = linear_r2(places[train], value[train], places[~train], value[~train])
         rows.append(row)
     return pd.DataFrame(rows)
+
+# %% ../nbs/21_latent.ipynb #7b10aa02
+def measure_latent(
+    run: str|Path, # folder of a finished run of a VAE
+    crystals: CrystalTable, # those of the run, whose folds are found again
+    taught: int=10_000, # training crystals that stand around as neighbours
+    asked: int=3000, # test crystals
+    seed: int=0, # of their choice and of the bootstrap
+) -> tuple[pd.DataFrame, dict]: # of `compare_latents`, with the lead in k-NN over principal components; and active, met, invented, test_ids
+    "A run's latent beside plain representations, on what its split held back."
+    network, how, _ = load_run(run)
+    if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
+    data, rng = prepare(crystals, 'space_group', how.split), np.random.default_rng(seed)
+    some = np.sort(np.concatenate([rng.permutation(np.flatnonzero(data.fold == fold))[:most] for fold, most in (('train', taught), ('test', asked))]))
+    train, group, frame = data.fold[some] == 'train', data.key[some][data.fold[some] == 'test'], data.crystals.frame.iloc[some]
+    dataset = data.dataset(some, 'ideal')
+    patterns = torch.cat([dataset[list(range(a, min(a + 256, len(some))))]['pattern'] for a in range(0, len(some), 256)])
+    torch.manual_seed(how.seed)
+    told = {'autoencoder': encode_patterns(network, patterns)} | plain_representations(data.crystals[some], patterns, train, network.latent, how.network())
+    system, root = SG_TO_CS[data.target[some]], patterns[:, 0].sqrt().reshape(len(some), -1, 5).mean(2).numpy()
+    table = compare_latents(told, system, train, root, frame[[c for c in PROPERTY_UNITS if c in frame]], seed, group)
+    hit = {name: neighbour_votes(x[train], system[train], x[~train], system[~train])[0] for name, x in told.items()}
+    lead = [paired_difference(h, hit['PCA of patterns'], seed, group) for h in hit.values()]
+    with torch.no_grad(): drawn = network.decode(torch.as_tensor(told['autoencoder'][~train])).numpy()
+    met, invented = peak_recovery(drawn, patterns[~train, 0].numpy())
+    return table.assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), np.array(lead).T))), dict(
+        active=int(active_units(torch.as_tensor(told['autoencoder'][~train])).sum()), met=float(met.mean()), invented=float(invented.mean()),
+        taught=int(train.sum()), test_ids=crystals_hash(data.crystals[some[~train]]))
+
+def keep_latent(
+    run: str|Path, # folder of a finished run of a VAE
+    crystals: CrystalTable, # those of the run
+    out: str|Path, # .json to write
+    name: str='', # of the crystals
+    **which, # of `measure_latent`
+) -> pd.DataFrame: # its table
+    "Measure a run's latent and keep the figures."
+    table, told = measure_latent(run, crystals, **which)
+    log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
+    write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], decoder=told, data=name, settings=config['settings'],
+                         epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
+    return table
