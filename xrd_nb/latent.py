@@ -184,5 +184,5 @@ def keep_latent(
     table, told = measure_latent(run, crystals, **which)
     log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
     write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], decoder=told, data=name, settings=config['settings'],
-                         epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
+                         start='/'.join(Path(config.get('start') or '').parts[-2:-1]), epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
     return table
