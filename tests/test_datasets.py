@@ -127,6 +127,19 @@ def test_shares_of_batches():
         if n % 16 == 0 or n % 16 >= ranks: assert joined == [sorted(batch) for batch in alone]
 
 
+def test_odd_values_and_rests():
+    from dataclasses import replace
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.datasets import EpochBatches, property_values
+    import numpy as np
+    three = bundled_crystals()[:3]
+    three = replace(three, frame=three.frame.assign(density=['light', np.inf, 2.5]))
+    assert np.isnan(property_values(three, 'density')).tolist() == [True, True, False]
+    batches = list(EpochBatches(9, 4)) # one crystal alone can't be normalised
+    assert [len(b) for b in batches] == [4, 3, 2] and sorted(sum(batches, [])) == list(range(9))
+    assert [len(b) for b in EpochBatches(9, 4, shuffle=False)] == [4, 4, 1] and list(EpochBatches(0, 4)) == []
+
+
 def test_element_fractions():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable, bundled_crystals, elements

@@ -31,6 +31,16 @@ def test_result_files():
         with pytest.raises(XrdInputError, match='no result files'): read_results(Path(place)/'nowhere')
 
 
+def test_odd_rows():
+    from xrd_nb.results import figure_text, paired_details
+    import pandas as pd
+    about = dict(model='fcn', size='small', split='random', rendering='ideal', seed=0)
+    lone = paired_details([about | dict(paired=[dict(against='cgcnn', score='band_gap', n=1, difference=0.25, low=None, high=None)])])
+    assert lone.iloc[0, -1] == '0.25 (? to ?)' # one crystal has no interval
+    two = pd.DataFrame(dict(top1=[0.4, 0.6], top1_low=0.3, top1_high=0.7, epochs_done=2, epochs_planned=2, other_crystals=False, task='space_group', conditions=['lab', 'mild'], seed=[0, 1]))
+    assert figure_text(two, 'top1', '.1f').endswith('2 different runs') and figure_text(two.assign(conditions='lab'), 'top1', '.1f').endswith('2 seeds')
+
+
 def test_tables():
     import json, tempfile
     from pathlib import Path

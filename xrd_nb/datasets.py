@@ -249,7 +249,7 @@ class EpochBatches(Sampler):
         if self.shuffle: order, first = np.random.default_rng([self.seed, self.epoch]).permutation(self.n), self.epoch*self.n
         border = [*range(0, self.n, self.batch_size), self.n]
         least = max(self.ranks, 2*self.shuffle) # normalisation over a batch needs two
-        if self.n - border[-2] < least <= border[-2]: border[-2] = self.n - least # a rest too small for all borrows from the batch before
+        if self.n and self.n - border[-2] < least <= border[-2]: border[-2] = self.n - least # a rest too small for all borrows from the batch before
         for a, b in pairwise(border): yield (first + order[a+self.rank:b:self.ranks]).tolist()
 
 # %% ../nbs/10_datasets.ipynb #d1898ab2

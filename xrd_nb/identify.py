@@ -190,7 +190,6 @@ def as_measured(
         y /= max(y.max(), 1e-9)
     return out
 
-
 # %% ../nbs/22_identify.ipynb #5c3e7a11
 SIZES = (0.98, 0.99, 1.01, 1.02) # of the cell, beside 1
 
@@ -356,7 +355,7 @@ def model_card(
 def _began_with(start): # the record of the weights that a run started from, None where there is none
     if not start or not Path(start).is_file(): return None
     from xrd_nb.training import read_config
-    return read_config(Path(start).parent) if Path(start).with_name('config.json').is_file() else read_identifier(start)[1]['training']
+    return read_config(Path(start).parent) if Path(start).with_name('config.json').is_file() else read_identifier(start)[1].get('training')
 
 def make_identifier(
     run: str|Path, # a finished run of the task 'everything'

@@ -161,8 +161,8 @@ def held_back(
 ) -> np.ndarray: # bool, (N,)
     "Which crystals a run has not learned from: its test fold, and strangers with nothing in training that its split would keep together with them."
     told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
-    held, strange = (np.array(ids.isin(some.astype(str))) for some in (told.id[told.fold == 'test'], told.id))
-    strange = ~strange
+    held = np.array(ids.isin(told.id[told.fold == 'test'].astype(str)))
+    strange = ~np.array(ids.isin(told.id.astype(str)))
     if strange.any(): held[strange] = ~np.isin(split_keys(crystals[strange], read_config(run)['settings']['split']), told.key[told.fold != 'test'])
     return held
 
