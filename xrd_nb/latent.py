@@ -152,7 +152,7 @@ def measure_latent(
     taught: int=10_000, # training crystals that stand around as neighbours
     asked: int=3000, # test crystals
     seed: int=0, # of their choice and of the bootstrap
-) -> tuple[pd.DataFrame, dict]: # of `compare_latents`, with the lead in k-NN over principal components; and active, met, invented, test_ids
+) -> tuple[pd.DataFrame, dict]: # of `compare_latents`, with the lead in k-NN over principal components; and active, met, invented, taught, commonest (what naming the commonest training system would reach), test_ids
     "A run's latent beside plain representations, on what its split held back."
     network, how, _ = load_run(run)
     if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
@@ -171,7 +171,7 @@ def measure_latent(
     met, invented = peak_recovery(drawn, patterns[~train, 0].numpy())
     return table.assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), np.array(lead).T))), dict(
         active=int(active_units(torch.as_tensor(told['autoencoder'][~train])).sum()), met=float(met.mean()), invented=float(invented.mean()),
-        taught=int(train.sum()), test_ids=crystals_hash(data.crystals[some[~train]]))
+        taught=int(train.sum()), commonest=float((system[~train] == np.bincount(system[train]).argmax()).mean()), test_ids=crystals_hash(data.crystals[some[~train]]))
 
 def keep_latent(
     run: str|Path, # folder of a finished run of a VAE
