@@ -132,7 +132,6 @@ def test_started_from_another():
 
 def test_refuses_what_differs():
     from dataclasses import replace
-    from pathlib import Path
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.training import RunSettings, load_run, train
@@ -140,17 +139,17 @@ def test_refuses_what_differs():
     few = bundled_crystals()[::30]
     how = RunSettings(model='composition_mlp', epochs=1, seed=2**32 - 1)
     with tempfile.TemporaryDirectory() as place:
-        run = train(few, f'{place}/run', how, progress=False)
-        assert train(few, run, how, progress=False) == run
-        with pytest.raises(XrdInputError, match='other labels'): train(replace(few, frame=few.frame.assign(space_group=1)), run, how, progress=False)
-        with pytest.raises(XrdInputError, match='weights to start from'): train(few, run, how, progress=False, start=run/'model.safetensors')
+        first = train(few, f'{place}/first', how, progress=False)
+        assert train(few, first, how, progress=False) == first
+        with pytest.raises(XrdInputError, match='other labels'): train(replace(few, frame=few.frame.assign(space_group=1)), first, how, progress=False)
+        with pytest.raises(XrdInputError, match='weights to start from'): train(few, first, how, progress=False, start=first/'model.safetensors')
         for split, why in (('random', 'formula split'), ('formula', None)):
-            call = lambda: train(few, f'{place}/{split}', replace(how, split=split), progress=False, start=run/'model.safetensors')
+            call = lambda: train(few, f'{place}/{split}', replace(how, split=split), progress=False, start=first/'model.safetensors')
             if why is None: assert (call()/'model.safetensors').exists()
             else:
                 with pytest.raises(XrdInputError, match=why): call()
-        Path(run/'model.safetensors').write_bytes(b'noise')
-        with pytest.raises(XrdInputError, match='does not fit'): load_run(run)
+        (first/'model.safetensors').write_bytes(b'noise')
+        with pytest.raises(XrdInputError, match='does not fit'): load_run(first)
     for seed in (-1, 2**32):
         with pytest.raises(XrdInputError, match='seed'): RunSettings(seed=seed).check()
 
