@@ -101,7 +101,8 @@ def test_pointer_tells(browser, tmp_path):
 # --- the site
 
 if (ROOT/'nbs').is_dir() and pytest.importorskip('nbdev', reason='the site is built with the developer tools'):
-    from xrd_nb.docs import build_site, notebooks
+    from xrd_nb.chapters import notebooks
+    from xrd_nb.docs import build_site
     PAGES = len(notebooks(ROOT))
 needs_clone = pytest.mark.skipif(not (ROOT/'nbs').is_dir(), reason='needs a clone; the wheel has no notebooks')
 

@@ -390,7 +390,7 @@ def main(
     asked = parser.parse_args(arguments)
     try:
         if asked.out is None and not asked.quick:
-            from xrd_nb.docs import find_checkout
+            from xrd_nb.chapters import find_checkout
             asked.out = find_checkout()/'nbs'/'results'
         print(simulation(asked.out or Path('quick-benchmark'), asked.quick, not asked.quiet))
     except XrdInputError as error:

@@ -8,9 +8,7 @@ __all__ = ['COVERAGE', 'MIX', 'VOTERS', 'TRUSTED_SHARE', 'SIZES', 'NARROW', 'SHO
            'read_identifier', 'as_measured', 'resized', 'answers', 'answers_at_sizes', 'in_units', 'calibrate_answers',
            'hear', 'calibrate', 'measure_heard', 'model_card', 'make_identifier', 'Identifier', 'bundled_identifier',
            'entries', 'Identification', 'identify_pattern', 'identify', 'identify_files', 'readable_tables', 'verdict',
-           'identification_html', 'plot_identification', 'identification_table', 'blank_patterns', 'trust_scores',
-           'trust_table', 'doubtful_patterns', 'mineral_interval', 'seen_in_training', 'labelled_answers',
-           'best_members', 'measure_labelled', 'keep_labelled']
+           'identification_html', 'plot_identification', 'identification_table']
 
 # %% ../nbs/22_identify.ipynb #6535e1df
 import base64, html, io, json, warnings
@@ -23,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .core import ACCENT, GREY, XrdInputError, data_file, provenance, write_json
+from .core import ACCENT, XrdInputError, data_file
 from .crystals import elements
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
@@ -31,7 +29,7 @@ from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, l
 from .search import PatternIndex, bundled_index, element_numbers, noise_of, rescale
 from .measured import Pattern, background, read_pattern, to_grid
 from .models import JointHead, build_network
-from .profiles import GRID, Instrument, Sample, random_conditions, random_mask, render
+from .profiles import GRID
 from .properties import interval_factor
 from .symmetry import CRYSTAL_SYSTEMS, extinction_symbol, space_group_symbol
 
@@ -612,161 +610,3 @@ def identification_table(
                 'extinction group': f'{group["symbol"]} {100*group["probability"]:.0f} %', 'space group': f'{space["symbol"]} {100*space["probability"]:.0f} %',
                 'nearest known crystal': f'{near["formula"]} {near["similarity"]:.2f}', 'wavelength': f'{f.wavelength["value"]:.5g} Å, {f.wavelength["source"]}', 'note': ''}
     return pd.DataFrame([row(f) for f in found]).fillna('')
-
-# %% ../nbs/22_identify.ipynb #a8561e75
-def blank_patterns(
-    kind: str, # 'background', 'glass' or 'flat'
-    n: int, # patterns
-    seed: int=0, # of everything
-) -> np.ndarray: # intensity and mask, (n, 2, 4250)
-    "Patterns of nothing crystalline, with counting noise."
-    from xrd_nb.profiles import _background_curve
-    rng, x, out = np.random.default_rng([seed, len(kind)]), GRID.two_theta, []
-    for _ in range(n):
-        y = np.ones(GRID.n)
-        if kind != 'flat': y = np.interp(x, np.linspace(x[0], x[-1], 65), _background_curve(x[0], x[-1] - x[0], rng.random(24)))
-        for _ in range(rng.integers(1, 4) if kind == 'glass' else 0):
-            y = y + rng.uniform(0.5, 5)*np.exp(-4*np.log(2)*((x - rng.uniform(15, 45))/rng.uniform(5, 14))**2)
-        y = rng.poisson(y/y.mean()*np.exp(rng.uniform(np.log(30), np.log(10_000))))
-        out.append(y/max(y.max(), 1))
-    return np.stack([np.array(out, np.float32), np.ones((n, GRID.n), np.float32)], axis=1)
-
-def trust_scores(
-    identifier: Identifier, # a network and an index
-    pattern: np.ndarray, # as drawn or measured, with background, (B, 2, 4250)
-) -> np.ndarray: # (B,)
-    "The score behind `trusted` for many patterns."
-    clean = as_measured(pattern)
-    evidence = np.array([peak_evidence(y, m) for y, m in clean])
-    features = np.concatenate([answers(identifier.network, x, np.zeros((len(x), N_ELEMENTS)))['features'] for x in np.split(clean, range(64, len(clean), 64))])
-    return trust_score(features, evidence, identifier.told['novelty'])
-
-def trust_table(
-    identifier: Identifier, # a network and an index
-    real: np.ndarray, # patterns of the usual kind, (B, 2, 4250)
-    other: dict, # name: patterns of another kind, (B, 2, 4250)
-) -> pd.DataFrame: # a row a kind: n, share trusted, AUROC against the usual ones
-    "How the verdict falls on patterns of several kinds."
-    from sklearn.metrics import roc_auc_score
-    usual, limit = trust_scores(identifier, real), float(identifier.told['novelty']['threshold'][0])
-    rows = [dict(kind='real', n=len(usual), trusted=float((usual >= limit).mean()), auroc=np.nan)]
-    for name, pattern in other.items():
-        score = trust_scores(identifier, pattern)
-        auroc = roc_auc_score(np.repeat([1, 0], [len(usual), len(score)]), np.concatenate([usual, score]))
-        rows.append(dict(kind=name, n=len(score), trusted=float((score >= limit).mean()), auroc=float(auroc)))
-    return pd.DataFrame(rows)
-
-# %% ../nbs/22_identify.ipynb #d3d8fb3b
-def doubtful_patterns(
-    crystals: object, # a `CrystalTable` of at least three
-    n: int, # patterns of each kind
-    seed: int=0, # of everything
-) -> dict: # 'real', 'mixture of three' and 'wrong wavelength', (n, 2, 4250) each
-    "Patterns of one crystal, of three, and of one crystal under the wrong wavelength."
-    from xrd_nb.profiles import LINE_RANGE
-    from xrd_nb.reflections import powder_reflections
-    rng = np.random.default_rng(seed)
-    def draw(which, k, radiation='CuKa1'):
-        y = render(powder_reflections(crystals[which], radiation, LINE_RANGE), *random_conditions(n, [seed, k]), seed=[seed, k])
-        return np.stack([y, np.ones_like(y)], axis=1)
-    chosen = rng.integers(len(crystals), size=(3, n))
-    mixed = sum(draw(which, k) for k, which in enumerate(chosen))/3
-    mixed[:, 0] /= np.maximum(mixed[:, 0].max(1, keepdims=True), 1e-6)
-    return {'real': draw(chosen[0], 0), 'mixture of three': mixed, 'wrong wavelength': draw(chosen[1], 4, 'CoKa1')}
-
-# %% ../nbs/22_identify.ipynb #ae3d6f76
-def mineral_interval(
-    score, # of the indices of some patterns, (n,) → a number
-    group: np.ndarray, # what each pattern is of, (N,)
-    resamples: int=500, # of the bootstrap
-    seed: int=0, # of the bootstrap
-) -> tuple[float, float]: # 95 % interval
-    "Percentile bootstrap that draws whole groups."
-    rng, members = np.random.default_rng(seed), [np.flatnonzero(group == g) for g in np.unique(group)]
-    if len(members) < 2: return np.nan, np.nan
-    drawn = [score(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
-    return tuple(map(float, np.quantile(drawn, [0.025, 0.975])))
-
-def seen_in_training(
-    phase: str, # a mineral's name or a formula
-    space_group: int, # 1..230
-    train: pd.DataFrame, # the training crystals: formula, space_group
-    known: pd.DataFrame, # of an index, to look up what the minerals are made of: name, formula
-) -> bool: # is a crystal of this formula and space group among them?
-    "Whether training held this phase, by its formula or by those of its mineral's name."
-    words = phase.split('(')[0].replace('_', ' ').lower().split()
-    formulas = {phase, *known.formula[known.name.str.lower().isin(words)]}
-    return bool(formulas & set(train.formula[train.space_group == space_group]))
-
-def labelled_answers(
-    identifier: Identifier, # a network and an index
-    folder: str|Path, # with labels.csv
-    use: str='dev', # which rows of labels.csv
-) -> tuple: # the rows, with `trusted`; by predictor, scores of the space groups, (N, 230) each
-    "What network and index say about labelled patterns."
-    labels = pd.read_csv(Path(folder)/'labels.csv').query('use == @use')
-    rows, told = [], {'network and index': [], 'network': [], 'nearest pattern': []}
-    for label in labels.itertuples():
-        radiation = str(label.wavelength).replace(' ', '')
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore') # the wavelength is given here
-            intensity, mask = to_grid(read_pattern(Path(folder)/label.file, float(radiation) if radiation[0].isdigit() else radiation))
-        said, best = identifier.ask(intensity, mask), np.zeros(230)
-        near = said['found'].query('space_group > 0')
-        np.maximum.at(best, near.space_group.to_numpy(int) - 1, near.similarity.to_numpy())
-        rows.append(dict(file=label.file, phase=label.phase, space_group=label.space_group, trusted=said['trusted']))
-        for name, score in zip(told, (said['space_group'], said['network'], best)): told[name].append(score)
-    if not rows: raise XrdInputError(f'no pattern is marked {use!r} in labels.csv', folder)
-    return pd.DataFrame(rows), {name: np.array(score) for name, score in told.items()}
-
-# %% ../nbs/22_identify.ipynb #5d393318
-def best_members(
-    score: np.ndarray, # of the space groups, (N, 230)
-    level: str, # one of `SYMMETRY_TASKS`
-) -> np.ndarray: # (N, K)
-    "The highest score among the space groups of each class."
-    column = level_columns(np.arange(1, 231), level)
-    return np.stack([score[:, column == c].max(1) for c in range(column.max() + 1)], axis=1)
-
-def measure_labelled(
-    identifier: Identifier, # a network and an index
-    folder: str|Path, # with labels.csv
-    train: pd.DataFrame, # the training crystals: formula, space_group
-    use: str='dev', # 'dev' to tune, 'test' once a reported run
-) -> pd.DataFrame: # a row a level, predictor and part: n, minerals, top1 and top5 with intervals, ece with interval, trusted
-    "Accuracy on measured patterns beside the class frequencies and the nearest pattern."
-    rows, scores = labelled_answers(identifier, folder, use)
-    truth, mineral, table = rows.space_group.to_numpy(), rows.phase.to_numpy(), []
-    known, listed = (np.array([seen_in_training(p, g, among, identifier.index.frame) for p, g in zip(rows.phase, rows.space_group)], bool)
-                     for among in (train, identifier.index.frame))
-    scores['frequencies'] = np.tile(class_frequencies(train.space_group[train.space_group > 0].to_numpy(int) - 1, 230), (len(truth), 1))
-    for level in SYMMETRY_TASKS:
-        column = level_columns(truth, level)
-        for name, score in scores.items():
-            p = best_members(score, level) if name == 'nearest pattern' else collapse(score, level)
-            right, right5 = hits(p, column), hits(p, column, 5)
-            for part, which in (('all', known | True), ('in training', known), ('not in training', ~known), ('in the index', listed), ('not in the index', ~listed), ('trusted', rows.trusted.to_numpy(bool))):
-                if not which.any(): continue
-                sure, hit = p[which].max(1), right[which]
-                ece = lambda i: calibration_error(sure[i], hit[i], 5)
-                row = dict(level=level, predictor=name, part=part, n=int(which.sum()), minerals=len(np.unique(mineral[which])))
-                for kind, found in (('top1', hit), ('top5', right5[which])):
-                    low, high = mineral_interval(lambda i: found[i].mean(), mineral[which])
-                    row |= {kind: float(found.mean()), f'{kind}_low': low, f'{kind}_high': high}
-                if name.startswith('network'): row |= dict(zip(('ece', 'ece_low', 'ece_high'), (ece(np.arange(which.sum())), *mineral_interval(ece, mineral[which]))))
-                table.append(row)
-    return pd.DataFrame(table)
-
-# %% ../nbs/22_identify.ipynb #afea9ab9
-def keep_labelled(
-    identifier: Identifier, # a network and an index
-    folder: str|Path, # with labels.csv
-    train: pd.DataFrame, # the training crystals: formula, space_group
-    out: str|Path, # .json to write
-    use: str='dev', # 'dev' to tune, 'test' once a reported run
-) -> pd.DataFrame: # of `measure_labelled`
-    "Measure on labelled patterns, and keep the figures for the front page."
-    table = measure_labelled(identifier, folder, train, use)
-    told = f"labelled measured patterns, {dict(dev='development', test='test').get(use, use)} half"
-    write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], patterns=told, training=identifier.told.get('training', {}), provenance=provenance(0, 'cpu')))
-    return table
