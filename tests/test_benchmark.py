@@ -5,7 +5,7 @@ def test_multiply_adds():
     import numpy as np
     from xrd_nb.benchmark import by_size, multiply_adds
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.reflections import RADIATIONS
+    from xrd_nb.form_factors import RADIATIONS
     big = by_size(bundled_crystals(), 40)[-3:]
     g = np.arange(-60, 61)
     total = 0

@@ -3,7 +3,7 @@
 
 def test_told_wavelength():
     from xrd_nb.files import told_wavelength, tube_line
-    from xrd_nb.reflections import RADIATIONS
+    from xrd_nb.form_factors import RADIATIONS
     for line, wavelength in {'K-Alpha1 wavelength,1.540598': 1.540598, '_WL1 = 1.78897': 1.78897, '##X-RAY WAVELENGTH=1.541838': 1.541838,
                              '# Wavelength: 4.1326e-11 m': 0.41326, 'Lambda: 0,7107': 0.7107, 'wavelength [nm] = 0.15406': 1.5406, 'LabdaAlpha1, 1.54056,/': 1.54056,
                              'Energy: 12.39842 keV': 1.0}.items():
@@ -97,7 +97,7 @@ def test_maker_formats():
     import tempfile
     from pathlib import Path
     from xrd_nb.files import read_scan
-    from xrd_nb.reflections import RADIATIONS
+    from xrd_nb.form_factors import RADIATIONS
     angle, counts = 10 + 0.02*np.arange(40), 100 + np.arange(40)**2 % 37
     pairs = '\n'.join(f'{a:.4f} {c}.0000 1.0000' for a, c in zip(angle, counts))
     spaced = ' '.join(map(str, counts))

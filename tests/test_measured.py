@@ -6,7 +6,8 @@ def test_change_wavelength():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.measured import change_wavelength
     from xrd_nb.profiles import Grid, Instrument, Sample, render
-    from xrd_nb.reflections import RADIATIONS, powder_reflections
+    from xrd_nb.form_factors import RADIATIONS
+    from xrd_nb.reflections import powder_reflections
     salt = bundled_crystals()
     salt = salt[(salt.frame['name'] == 'Halite').to_numpy()][:1]
     sharp = Instrument(U=0, V=0, W=0.01, X=0, kalpha2=0)
@@ -68,7 +69,7 @@ def test_to_grid():
     from xrd_nb.core import XrdInputError
     from xrd_nb.measured import Pattern, main_line, read_pattern, to_grid
     from xrd_nb.profiles import GRID
-    from xrd_nb.reflections import RADIATIONS
+    from xrd_nb.form_factors import RADIATIONS
     x = np.arange(5, 90, 0.02)
     bumps = 100 + 1000*sum(np.exp(-((x - c)/0.1)**2) for c in (20, 33, 47, 61))
     y, mask = to_grid(Pattern(x, bumps))
@@ -137,7 +138,7 @@ def test_measured_folder():
     import pandas as pd
     import pytest
     from xrd_nb.measured import read_pattern, to_grid
-    from xrd_nb.reflections import wavelength_of
+    from xrd_nb.form_factors import wavelength_of
     if not os.environ.get('XRD_NB_MEASURED'): pytest.skip('XRD_NB_MEASURED names no folder of measured files')
     formats = Path(os.environ['XRD_NB_MEASURED'])/'formats'
     for row in pd.read_csv(formats/'expected.csv', dtype=dict(wavelength=str)).itertuples():

@@ -97,7 +97,8 @@ def test_kalpha_doublet():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
     from xrd_nb.profiles import GRID, Instrument, render
-    from xrd_nb.reflections import RADIATIONS, powder_reflections
+    from xrd_nb.form_factors import RADIATIONS
+    from xrd_nb.reflections import powder_reflections
     import numpy as np
     silicon = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
     def last_peak(kalpha2, radiation):
@@ -114,7 +115,8 @@ def test_kbeta_line():
     from pymatgen.core import Lattice, Structure
     from xrd_nb.crystals import CrystalTable
     from xrd_nb.profiles import Grid, Instrument, render
-    from xrd_nb.reflections import RADIATIONS, bragg_angle, lorentz_polarisation, powder_reflections
+    from xrd_nb.form_factors import RADIATIONS
+    from xrd_nb.reflections import bragg_angle, lorentz_polarisation, powder_reflections
     import numpy as np
     cubic = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
     first_line, axis = powder_reflections(cubic, two_theta=(28, 29)), Grid(start=20, step=0.01, n=1500)

@@ -20,7 +20,8 @@ from numba import njit
 from .core import XrdInputError, provenance, write_json
 from .crystals import CrystalTable, bundled_crystals
 from .profiles import LINE_RANGE, random_conditions, render
-from .reflections import RADIATIONS, available_threads, lorentz_polarisation, paired_groups, powder_reflections
+from .form_factors import RADIATIONS
+from .reflections import available_threads, lorentz_polarisation, paired_groups, powder_reflections
 from .store import cached_reflections, crystals_hash
 
 # %% ../nbs/32_benchmark.ipynb #11af6269

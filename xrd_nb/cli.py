@@ -10,7 +10,6 @@ __all__ = ['app', 'CrystalsArgument', 'ManyCrystals', 'CrystalsOption', 'QuietOp
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
 import json, sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Optional
 import numpy as np
@@ -119,7 +118,8 @@ def write_patterns(
     import pyarrow as pa, pyarrow.parquet as pq
     from tqdm.auto import tqdm
     from xrd_nb.profiles import GRID, LINE_RANGE, Instrument, Sample, random_conditions, render
-    from xrd_nb.reflections import powder_reflections, wavelength_of
+    from xrd_nb.form_factors import wavelength_of
+    from xrd_nb.reflections import powder_reflections
     notes = dict(two_theta_start=GRID.start, two_theta_step=GRID.step, wavelength=wavelength_of(radiation), seed=seed)
     schema = pa.schema([('id', pa.string()), ('formula', pa.string()), ('space_group', pa.int32()), ('intensity', pa.list_(pa.float32()))],
                        metadata={k: str(v) for k, v in notes.items()})
@@ -362,7 +362,7 @@ def identify(
 ):
     "Name the symmetry, the properties and the nearest known crystals of measured patterns."
     from xrd_nb.identify import Identifier, identify_files
-    from xrd_nb.reflections import wavelength_of
+    from xrd_nb.form_factors import wavelength_of
     if wavelength: wavelength = wavelength_of(float(wavelength) if wavelength.replace('.', '', 1).isdigit() else wavelength)
     found = identify_files(files, elements, wavelength, Identifier.load(weights, known))
     for f in found:

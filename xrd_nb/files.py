@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 import numpy as np
 from .core import XrdInputError
-from .reflections import RADIATIONS
+from .form_factors import RADIATIONS
 
 # %% ../nbs/04_files.ipynb #5b110121
 @dataclass

@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from .core import XrdInputError
 from .crystals import CrystalTable
 from .profiles import GRID, Grid, Instrument, Sample, march_dollase
-from .reflections import wavelength_of, _tables
+from .form_factors import wavelength_of
+from .reflections import _tables
 from .simulate_torch import conditions, copies, emission, half_sphere, peaks, pseudo_voigt, _scattering, _LN16
 
 # %% ../nbs/06_gradients.ipynb #2a85c020

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from .core import ACCENT, GREY, XrdInputError, style, write_json
+from .core import GREY, XrdInputError, style, write_json
 from .crystals import CrystalTable
 from .datasets import network_input, split_keys
 from .embeddings import MAP_COLOURS, MOST_PATTERNS, check_features, compare_features, latent_map, map_html, pca_features, plot_map

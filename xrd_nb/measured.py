@@ -14,7 +14,8 @@ import numpy as np
 from .core import ACCENT, GREY, XrdInputError
 from .files import Scan, read_scan, tube_line
 from .profiles import GRID, Grid
-from .reflections import RADIATIONS, lorentz_polarisation, wavelength_of
+from .form_factors import RADIATIONS, wavelength_of
+from .reflections import lorentz_polarisation
 
 # %% ../nbs/04_measured.ipynb #32588e03
 FEWEST = 10 # points that make a pattern

@@ -15,7 +15,8 @@ from types import SimpleNamespace
 import numpy as np
 from numba import njit
 from .core import XrdInputError
-from .reflections import RADIATIONS, Reflections, available_threads, powder_reflections
+from .form_factors import RADIATIONS
+from .reflections import Reflections, available_threads, powder_reflections
 
 # %% ../nbs/03_profiles.ipynb #5647a986
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ __all__ = ['CSS', 'hkl_label', 'lines_to_label', 'plot_pattern_with_sticks', 'Se
            'table_html', 'figure_html', 'slug', 'section_html', 'tiles_html', 'footer_html', 'plain', 'write_report']
 
 # %% ../nbs/25_report.ipynb #de9bb2da
-import base64, html, io, json, re
+import base64, html, json, re
 from dataclasses import dataclass
 from pathlib import Path
 
