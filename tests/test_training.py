@@ -122,6 +122,7 @@ def test_refuses_what_differs():
         with pytest.raises(XrdInputError, match='does not fit'): load_run(first)
     for seed in (-1, 2**32):
         with pytest.raises(XrdInputError, match='seed'): RunSettings(seed=seed).check()
+    with pytest.raises(XrdInputError, match='3 patterns'): RunSettings(batch_size=2).check() # an odd rest would make a batch of one
 
 
 def test_loss_falls():

@@ -19,7 +19,7 @@ from .labelled import labelled_patterns
 from .training import RunSettings, load_run, train
 
 # %% ../nbs/31_ablation.ipynb #ab310008
-STUDY = RunSettings(epochs=6, batch_size=128, learning_rate=0.003, conditions='measured') # a small FCN
+STUDY = RunSettings(epochs=12, batch_size=128, learning_rate=0.003, conditions='measured') # a small FCN
 
 def train_without(
     crystals: CrystalTable, # to learn from

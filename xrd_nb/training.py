@@ -60,7 +60,7 @@ class RunSettings:
         size = self.size or SIZES[self.model][0]
         if size not in SIZES[self.model]: raise XrdInputError(f'unknown size {self.size!r} of {self.model}; use one of {", ".join(SIZES[self.model])}')
         if not 0 <= self.seed < 2**32: raise XrdInputError(f'seed {self.seed} is not between 0 and 2³² − 1')
-        if self.epochs < 1 or self.batch_size < 2: raise XrdInputError('a run needs at least 1 epoch and 2 patterns a batch')
+        if self.epochs < 1 or self.batch_size < 3: raise XrdInputError('a run needs at least 1 epoch and 3 patterns a batch')
         return replace(self, size=size)
 
     def network(self) -> nn.Module: # untrained
