@@ -44,7 +44,14 @@ def test_rebin():
     y, mask = rebin(gapped, np.ones(len(gapped)))
     assert not mask[(GRID.two_theta > 20.1) & (GRID.two_theta < 49.9)].any() and mask[(GRID.two_theta > 50.1) & (GRID.two_theta < 59.9)].all()
     same, mask = rebin(GRID.two_theta, peak(GRID.two_theta))
-    assert mask.all() and np.abs(same - peak(GRID.two_theta)).max() < 0.3
+    assert mask.all() and np.allclose(same, peak(GRID.two_theta)) # nothing to do, nothing done
+    rng = np.random.default_rng(0)
+    for start, step in ((5.01, 0.02), (5, 0.026)): # noise stays as rough as it was
+        noise = rng.normal(size=3000)
+        moved, mask = rebin(start + step*np.arange(3000), noise)
+        assert moved[mask].std() > 0.8 and rebin(5 + 0.005*np.arange(3000), noise)[0][:700].std() < 0.6 # and fine steps pay
+    coarse = np.arange(20, 40, 0.06)
+    assert np.abs(rebin(coarse, peak(coarse))[0] - peak(GRID.two_theta))[GRID.two_theta < 39.9][760:].max() < 0.5*np.abs(np.interp(GRID.two_theta, coarse, peak(coarse)) - peak(GRID.two_theta))[1000:1700].max() # no corners
 
 
 def test_remove_spikes():

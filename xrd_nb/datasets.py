@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'SPLITS', 'EFFECTS', 'CONDITIONS', 'N_ELEMENTS',
            'properties_of', 'property_values', 'targets', 'has_target', 'fold_of', 'orbits', 'prototype_key',
-           'prototype_keys', 'split_keys', 'draw_conditions', 'PatternDataset', 'network_input', 'EpochBatches',
-           'pattern_loader', 'element_fractions']
+           'prototype_keys', 'split_keys', 'draw_conditions', 'sampled', 'PatternDataset', 'network_input',
+           'EpochBatches', 'pattern_loader', 'element_fractions']
 
 # %% ../nbs/10_datasets.ipynb #b03da64e
 import hashlib, os
@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .core import XrdInputError
 from .crystals import CrystalTable, in_parallel
-from .measured import background
+from .measured import background, rebin
 from .profiles import GRID, IDEAL, Instrument, Sample, random_conditions, random_mask, render
 from .reflections import Reflections
 from .store import crystals_hash
@@ -161,7 +161,7 @@ def split_keys(
 # %% ../nbs/10_datasets.ipynb #cc32ab98
 EFFECTS = dict( # of 'measured' conditions, and what Instrument and Sample hold where one is left out
     background=dict(background=0.), noise=dict(counts=np.inf), shifts=dict(zero=0., displacement=0.), kalpha2=dict(kalpha2=0., kbeta=0.), axial=dict(axial=0.),
-    broadening=dict(size=np.inf, strain=0.), cell=dict(scale=1.), texture=dict(march=1.), impurity={}, gaps={}) # the last two are not theirs
+    broadening=dict(size=np.inf, strain=0.), cell=dict(scale=1.), texture=dict(march=1.), impurity={}, sampling={}, gaps={}) # the last three are not theirs
 CONDITIONS = ('ideal', 'mild', 'lab', 'measured', *(f'measured-{effect}' for effect in EFFECTS))
 
 def draw_conditions(
@@ -181,6 +181,22 @@ def draw_conditions(
     width = np.exp(rng.uniform(np.log(0.06), np.log(0.17), n)) # degrees, about the 0.1 of `IDEAL`
     return (Instrument(U=0, V=0, W=width**2, X=rng.uniform(0, 0.03, n), kalpha2=0, zero=rng.uniform(-0.02, 0.02, n)),
             Sample(scale=rng.uniform(0.98, 1.02, n), b_overall=rng.uniform(0, 1, n)))
+
+# %% ../nbs/10_datasets.ipynb #c0ffee10
+def sampled(
+    intensity: np.ndarray, # with noise, float32, (B, 4250)
+    seed: int|list, # same seed, same choice
+) -> np.ndarray: # (B, 4250)
+    "One scan in four as measured in steps of 0.02 to 0.06° and brought back to the grid, one in eight smoothed, the others as they are."
+    from scipy.ndimage import gaussian_filter1d
+    rng, out = np.random.default_rng(seed), intensity.copy()
+    for k, (kind, step, width) in enumerate(rng.uniform((0, 0.02, 0.5), (1, 0.06, 2), (len(out), 3))): # width: of the smoothing, points
+        if kind < 1/4:
+            taken = np.rint(np.arange(0, GRID.n - 0.5, step/GRID.step)).astype(int)
+            y, seen = rebin(GRID.two_theta[taken], intensity[k, taken])
+            out[k, seen] = y[seen]
+        elif kind < 3/8: out[k] = gaussian_filter1d(intensity[k], width)
+    return out
 
 # %% ../nbs/10_datasets.ipynb #d8cc7df7
 class PatternDataset(Dataset):
@@ -219,6 +235,7 @@ class PatternDataset(Dataset):
         rng = np.random.default_rng([*seed, 2])
         share = np.where(rng.random(len(index)) < 1/6, rng.uniform(0.02, 0.15, len(index)), 0.)*(self.conditions != 'measured-impurity') # of the strongest line
         drawn = render(self.reflections[index], *under, impurity=self.reflections[rng.integers(len(self), size=len(index))], impurity_share=share)
+        if self.conditions != 'measured-sampling': drawn = sampled(drawn, [*seed, 4])
         mask = random_mask(len(index), [*seed, 3]) | (self.conditions == 'measured-gaps')
         drawn = np.clip(drawn - background(drawn), 0, None)
         return network_input(drawn/np.maximum((drawn*mask).max(1, keepdims=True), 1e-6), mask)

@@ -137,20 +137,22 @@ def rebin(
     two_theta: np.ndarray, # degrees, rising, (n,)
     intensity: np.ndarray, # (n,)
     grid: Grid=GRID, # the axis to reach
-) -> tuple[np.ndarray, np.ndarray]: # mean intensity in each cell, 0 where not measured; bool, true where measured; (grid.n,) each
-    "The mean over each cell of the grid of the line through the points."
+) -> tuple[np.ndarray, np.ndarray]: # intensity, 0 where not measured; bool, true where measured; (grid.n,) each
+    "Fine steps as the mean over each cell of the grid, coarser ones by a cubic spline."
+    from scipy.interpolate import CubicSpline
     x, y = two_theta, intensity
     step, slope = np.diff(x), np.diff(y)/np.diff(x)
-    area = np.concatenate([[0], np.cumsum(0.5*(y[1:] + y[:-1])*step)])
     edges = np.clip(grid.start + grid.step*(np.arange(grid.n + 1) - 0.5), x[0], x[-1])
-    i = np.clip(np.searchsorted(x, edges, 'right') - 1, 0, len(x) - 2)
-    beyond = edges - x[i]
-    below, width = np.diff(area[i] + beyond*(y[i] + 0.5*slope[i]*beyond)), np.diff(edges)
+    width = np.diff(edges)
     mask = width > 0.49*grid.step
     i = np.clip(np.searchsorted(x, grid.two_theta, 'right') - 1, 0, len(x) - 2)
     inside = (grid.two_theta - x[i] > grid.step) & (x[i+1] - grid.two_theta > grid.step)
     mask &= ~(inside & (step[i] > max(GAP, 5*np.median(step))))
-    return np.where(mask, below/np.where(mask, width, 1), 0), mask
+    if np.median(step) > 0.51*grid.step: return np.where(mask, np.maximum(CubicSpline(x, y)(np.clip(grid.two_theta, x[0], x[-1])), y.min()), 0), mask
+    area = np.concatenate([[0], np.cumsum(0.5*(y[1:] + y[:-1])*step)])
+    i = np.clip(np.searchsorted(x, edges, 'right') - 1, 0, len(x) - 2)
+    beyond = edges - x[i]
+    return np.where(mask, np.diff(area[i] + beyond*(y[i] + 0.5*slope[i]*beyond))/np.where(mask, width, 1), 0), mask
 
 # %% ../nbs/04_measured.ipynb #8c570f0d
 def remove_spikes(
