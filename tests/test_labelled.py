@@ -10,6 +10,19 @@ def test_nothing_is_not_trusted():
     assert judged.trusted['real'] > 0.7 and judged.auroc[['background', 'glass', 'flat']].min() > 0.9
 
 
+def test_handed_on():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.identify import bundled_identifier
+    from xrd_nb.labelled import handed_on, handed_on_table
+    import numpy as np
+    counts = np.random.default_rng(0).poisson(50, (2, 4250)).astype(float)
+    kinds = handed_on(counts)
+    assert {len(p) for p in kinds.values()} == {2} and len(kinds['steps of 0.06°'][0].intensity) == 1417
+    assert set(np.unique(kinds['whole numbers up to 100'][1].intensity) % 1) == {0} and kinds['smoothed'][0].intensity.std() < counts[0].std()
+    told = handed_on_table(bundled_identifier(), bundled_crystals(), 40, seed=1).set_index('handed_on')
+    assert told.loc['as counted', 'crystal_system'] > 0.6 and told.loc['as counted', 'space_group'] >= told.loc['whole numbers up to 100', 'space_group'] - 0.05
+
+
 def test_measured_patterns():
     import os
     from pathlib import Path
