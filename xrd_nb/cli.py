@@ -190,7 +190,7 @@ def train(
     epochs: Annotated[int, typer.Option(help='passes over the training crystals')] = 30,
     batch_size: Annotated[int, typer.Option(help='patterns a step')] = 64,
     learning_rate: Annotated[float, typer.Option(help='highest of the one-cycle schedule')] = 2e-3,
-    conditions: Annotated[str, typer.Option(help='how the patterns to learn from are drawn: ideal, mild, lab or measured; measured-texture and the like leave one effect out')] = 'lab',
+    conditions: Annotated[str, typer.Option(help='how the patterns to learn from are drawn: ideal, mild, lab or measured; measured-EFFECT leaves one out: background, noise, shifts, kalpha2, axial, broadening, cell, texture, impurity, sampling or gaps')] = 'lab',
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
     start: Annotated[Optional[Path], typer.Option(help='model.safetensors of another run to start from')] = None,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
