@@ -74,9 +74,11 @@ def keep_study(
     out: str|Path, # folder of the runs
     path: str|Path, # .json to write
     settings: RunSettings=STUDY, # of every run but for the conditions
-) -> pd.DataFrame: # of `effect_table`
+    effects: tuple=tuple(EFFECTS), # which to leave out, one at a time
+    progress: bool=True, # show bars
+) -> pd.DataFrame: # of `effect_table`, and the runs' shares of right space groups on simulated validation patterns, %
     "Train, ask the development half, and keep the figures for this chapter."
-    runs = train_without(crystals, out, settings)
+    runs = train_without(crystals, out, settings, effects, progress)
     labels, pattern = labelled_patterns(labelled)
     table = effect_table(ask_runs(runs, pattern, labels.space_group.to_numpy()), labels.phase.to_numpy())
     last = {name: pd.read_csv(run/'log.csv').iloc[-1] for name, run in runs.items()}
