@@ -83,7 +83,7 @@ def test_run_notebook():
     import json, pytest, tempfile
     pytest.importorskip('execnb', reason='notebooks are run with the developer tools')
     sources = ['import sys, warnings', 'warnings.warn("no")\nprint("to stdout")\nprint("bar", file=sys.stderr)',
-               '#| cuda\n1/0', 'import matplotlib.pyplot as plt\nplt.plot([0, 1]);', '6*7']
+               '#| cuda\n1/0', '#| test nothing\nassert False', 'import matplotlib.pyplot as plt\nplt.plot([0, 1]);', '6*7']
     def notebook(sources):
         blank = dict(cell_type='code', metadata={}, execution_count=None, outputs=[])
         cells = [dict(blank, id=str(i), source=s) for i, s in enumerate(sources)]
@@ -95,8 +95,8 @@ def test_run_notebook():
         path.write_text(notebook(sources))
         assert 'bar' in run_notebook(path, folder)
         outputs = [c['outputs'] for c in read_notebook(path)['cells']]
-        assert [len(o) for o in outputs] == [0, 1, 0, 1, 1]
-        assert outputs[1][0]['text'] == ['to stdout\n'] and list(outputs[3][0]['data']) == ['image/png']
-        assert outputs[4][0]['data']['text/plain'] == ['42']
+        assert [len(o) for o in outputs] == [0, 1, 0, 0, 1, 1] # flagged cells and test cells are passed by
+        assert outputs[1][0]['text'] == ['to stdout\n'] and list(outputs[4][0]['data']) == ['image/png']
+        assert outputs[5][0]['data']['text/plain'] == ['42']
         path.write_text(notebook(['#| cuda\n1', '1/0']))
         with pytest.raises(RuntimeError, match='ZeroDivisionError'): run_notebook(path, folder)

@@ -91,6 +91,20 @@ def test_dataset():
     assert 'composition' not in PatternDataset(lines, answers, untold=0.5)[[0]] # nothing to withhold
 
 
+def test_sampled():
+    from xrd_nb.datasets import sampled
+    import numpy as np
+    noise = np.random.default_rng(0).normal(size=(400, 4250)).astype('f4')
+    once = sampled(noise, 3)
+    assert np.array_equal(once, sampled(noise, 3)) and not np.array_equal(once, sampled(noise, 4)) and once.dtype == np.float32
+    left = (once == noise).all(1)
+    assert 0.55 < left.mean() < 0.7 # five in eight are as they were
+    def together(y): return np.mean(y[:, 1:]*y[:, :-1], 1)/np.mean(y**2, 1) # correlation of neighbours
+    assert np.abs(together(noise)).max() < 0.1 and np.median(together(once[~left])) > 0.2 # the others are smooth where the detector's noise was not
+    curve = np.exp(-((np.linspace(5, 90, 4250) - 40)/0.5)**2)[None].repeat(60, 0).astype('f4')
+    assert np.abs(sampled(curve, 1) - curve).max() < 0.02 # a broad peak stays
+
+
 def test_loader():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.datasets import PatternDataset, pattern_loader, targets

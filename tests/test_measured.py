@@ -52,6 +52,8 @@ def test_rebin():
         assert moved[mask].std() > 0.8 and rebin(5 + 0.005*np.arange(3000), noise)[0][:700].std() < 0.6 # and fine steps pay
     coarse = np.arange(20, 40, 0.06)
     assert np.abs(rebin(coarse, peak(coarse))[0] - peak(GRID.two_theta))[GRID.two_theta < 39.9][760:].max() < 0.5*np.abs(np.interp(GRID.two_theta, coarse, peak(coarse)) - peak(GRID.two_theta))[1000:1700].max() # no corners
+    spiked = np.where(np.arange(3000) % 50 == 25, 1000., 0.)
+    assert rebin(5.01 + 0.02*np.arange(3000), spiked)[0].min() >= 0 # a spline swings below zero beside a peak; counts don't
 
 
 def test_remove_spikes():

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import XrdInputError, provenance, write_json
+from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .datasets import EFFECTS, N_ELEMENTS
 from .evaluation import collapse, level_columns, paired_difference
 from .identify import answers_at_sizes
 from .labelled import labelled_patterns
-from .training import RunSettings, load_run, train
+from .training import RunSettings, device_name, load_run, train
 
 # %% ../nbs/31_ablation.ipynb #ab310008
 STUDY = RunSettings(epochs=12, batch_size=128, learning_rate=0.003, conditions='measured') # a small FCN
@@ -49,7 +49,7 @@ def ask_runs(
     "What each run says about the same patterns."
     rows = []
     for name, run in runs.items():
-        said = answers_at_sizes(load_run(run)[0].eval(), pattern, np.zeros((len(pattern), N_ELEMENTS)))['space_group']
+        said = answers_at_sizes(load_run(run)[0], pattern, np.zeros((len(pattern), N_ELEMENTS)))['space_group']
         right = {level: collapse(np.exp(said), level).argmax(1) == level_columns(truth, level) for level in ('crystal_system', 'space_group')}
         rows.append(pd.DataFrame(dict(run=name, pattern=np.arange(len(truth)), **right, rank=reciprocal_rank(said, truth))))
     return pd.concat(rows, ignore_index=True)
@@ -83,6 +83,6 @@ def keep_study(
     table = effect_table(ask_runs(runs, pattern, labels.space_group.to_numpy()), labels.phase.to_numpy())
     last = {name: pd.read_csv(run/'log.csv').iloc[-1] for name, run in runs.items()}
     table['simulated'] = [100*last[name].valid_space_group if name != 'ideal' else np.nan for name in table.run] # the run on ideal patterns was watched on ideal ones
-    write_json(path, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], patterns=len(labels), minerals=labels.phase.nunique(),
-                          settings=vars(settings), crystals=len(crystals), provenance=provenance(settings.seed, 'cpu')))
+    write_json(path, dict(rows=known_rows(table), patterns=len(labels), minerals=labels.phase.nunique(),
+                          settings=vars(settings), crystals=len(crystals), provenance=provenance(settings.seed, device_name())))
     return table

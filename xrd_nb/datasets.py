@@ -231,12 +231,14 @@ class PatternDataset(Dataset):
     def patterns(self, index, keys):
         seed = [self.seed, *map(int, keys)]
         under = draw_conditions(self.conditions, len(index), seed)
-        if not self.conditions.startswith('measured'): return network_input(render(self.reflections[index], *under))
+        kind, _, left_out = self.conditions.partition('-')
+        if kind != 'measured': return network_input(render(self.reflections[index], *under))
         rng = np.random.default_rng([*seed, 2])
-        share = np.where(rng.random(len(index)) < 1/6, rng.uniform(0.02, 0.15, len(index)), 0.)*(self.conditions != 'measured-impurity') # of the strongest line
+        share = np.where(rng.random(len(index)) < 1/6, rng.uniform(0.02, 0.15, len(index)), 0.) # of the strongest line
+        if left_out == 'impurity': share[:] = 0
         drawn = render(self.reflections[index], *under, impurity=self.reflections[rng.integers(len(self), size=len(index))], impurity_share=share)
-        if self.conditions != 'measured-sampling': drawn = sampled(drawn, [*seed, 4])
-        mask = random_mask(len(index), [*seed, 3]) | (self.conditions == 'measured-gaps')
+        if left_out != 'sampling': drawn = sampled(drawn, [*seed, 4])
+        mask = np.ones(drawn.shape, bool) if left_out == 'gaps' else random_mask(len(index), [*seed, 3])
         drawn = np.clip(drawn - background(drawn), 0, None)
         return network_input(drawn/np.maximum((drawn*mask).max(1, keepdims=True), 1e-6), mask)
 

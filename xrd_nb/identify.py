@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
-from .core import ACCENT, XrdInputError, data_file
+from .core import ACCENT, XrdInputError, data_file, known_rows
 from .crystals import elements
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
@@ -385,7 +385,7 @@ def make_identifier(
     config = read_config(run)
     record = config | dict(crystals=data_name(config['crystals']), start='/'.join(Path(config.get('start', '')).parts[-2:]), # names, not where they lay
                            folds={fold: int((data.fold == fold).sum()) for fold in np.unique(data.fold)}, began_with=_began_with(config.get('start')))
-    made = write_identifier(network, told | dict(training=record, measured=[{k: v for k, v in row.items() if v == v} for row in measured.to_dict('records')]), out)
+    made = write_identifier(network, told | dict(training=record, measured=known_rows(measured)), out)
     Path(out).with_suffix('.md').write_text(model_card(read_identifier(made)[1]), encoding='utf-8')
     return made
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .calibration import calibration_error
-from .core import XrdInputError, provenance, write_json
+from .core import XrdInputError, known_rows, provenance, write_json
 from .datasets import N_ELEMENTS, SYMMETRY_TASKS
-from .evaluation import class_frequencies, collapse, hits, level_columns
+from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
 from .identify import Identifier, answers, answers_at_sizes, as_measured, peak_evidence, trust_score
 from .measured import Pattern, read_pattern, to_grid
 from .profiles import GRID, LINE_RANGE, random_conditions, render
@@ -94,19 +94,18 @@ def handed_on(
 
 def handed_on_table(
     identifier: Identifier, # whose network is asked
-    crystals: object, # a `CrystalTable`
-    n: int, # of them, drawn at random
+    crystals: object, # a `CrystalTable` of N crystals
     seed: int=0, # of everything
-) -> pd.DataFrame: # a row for what was done: shares of right crystal systems and space groups
+) -> pd.DataFrame: # a row for what was done: shares of right crystal systems and space groups, the latter with its 95 % interval
     "What the network says of the same scans, handed on in different ways."
-    rng, rows = np.random.default_rng(seed), []
-    some = crystals[rng.permutation(len(crystals))[:n]]
-    truth = some.frame.space_group.to_numpy(int)
-    scans = 5000*render(powder_reflections(some, 'CuKa1', LINE_RANGE), *random_conditions(n, seed), seed=seed)
+    truth, rows = crystals.frame.space_group.to_numpy(int), []
+    scans = 5000*render(powder_reflections(crystals, 'CuKa1', LINE_RANGE), *random_conditions(len(truth), seed), seed=seed)
     for name, patterns in handed_on(scans).items():
         x = np.array([to_grid(p) for p in patterns], np.float32)
-        said = np.exp(answers_at_sizes(identifier.network, x, np.zeros((n, N_ELEMENTS)))['space_group'])
-        rows.append(dict(handed_on=name) | {level: float((collapse(said, level).argmax(1) == level_columns(truth, level)).mean()) for level in ('crystal_system', 'space_group')})
+        said = np.exp(answers_at_sizes(identifier.network, x, np.zeros((len(x), N_ELEMENTS)))['space_group'])
+        right = {level: hits(collapse(said, level), level_columns(truth, level)) for level in ('crystal_system', 'space_group')}
+        low, high = bootstrap_interval(right['space_group'])
+        rows.append(dict(handed_on=name, **{level: float(hit.mean()) for level, hit in right.items()}, low=low, high=high))
     return pd.DataFrame(rows)
 
 # %% ../nbs/22_labelled.ipynb #ae3d6f76
@@ -138,7 +137,8 @@ def labelled_patterns(
     use: str='dev', # which rows of labels.csv
 ) -> tuple: # the rows (N); intensity and mask, (N, 2, 4250)
     "Measured patterns whose answer is known, on the common axis."
-    labels, patterns = pd.read_csv(Path(folder)/'labels.csv').query('use == @use'), []
+    try: labels, patterns = pd.read_csv(Path(folder)/'labels.csv').query('use == @use'), []
+    except OSError: raise XrdInputError('no labels.csv in this folder; it tells file, phase, space_group, wavelength and use', folder) from None
     if not len(labels): raise XrdInputError(f'no pattern is marked {use!r} in labels.csv', folder)
     for label in labels.itertuples():
         radiation = str(label.wavelength).replace(' ', '')
@@ -212,5 +212,5 @@ def keep_labelled(
     "Measure on labelled patterns, and keep the figures for the front page."
     table = measure_labelled(identifier, folder, train, use)
     told = f"labelled measured patterns, {dict(dev='development', test='test').get(use, use)} half"
-    write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], patterns=told, training=identifier.told.get('training', {}), provenance=provenance(0, 'cpu')))
+    write_json(out, dict(rows=known_rows(table), patterns=told, training=identifier.told.get('training', {}), provenance=provenance(0, 'cpu')))
     return table

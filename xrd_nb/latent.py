@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from .core import XrdInputError, provenance, write_json
+from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions
 from .embeddings import check_features, knn_hits, pca_features
@@ -183,6 +183,6 @@ def keep_latent(
     "Measure a run's latent and keep the figures."
     table, told = measure_latent(run, crystals, **which)
     log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
-    write_json(out, dict(rows=[{k: v for k, v in row.items() if v == v} for row in table.to_dict('records')], decoder=told, data=name, settings=config['settings'],
+    write_json(out, dict(rows=known_rows(table), decoder=told, data=name, settings=config['settings'],
                          start='/'.join(Path(config.get('start') or '').parts[-2:-1]), epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
     return table

@@ -141,7 +141,7 @@ def rebin(
     "Fine steps as the mean over each cell of the grid, coarser ones by a cubic spline."
     from scipy.interpolate import CubicSpline
     x, y = two_theta, intensity
-    step, slope = np.diff(x), np.diff(y)/np.diff(x)
+    step = np.diff(x)
     edges = np.clip(grid.start + grid.step*(np.arange(grid.n + 1) - 0.5), x[0], x[-1])
     width = np.diff(edges)
     mask = width > 0.49*grid.step
@@ -151,7 +151,7 @@ def rebin(
     if np.median(step) > 0.51*grid.step: return np.where(mask, np.maximum(CubicSpline(x, y)(np.clip(grid.two_theta, x[0], x[-1])), y.min()), 0), mask
     area = np.concatenate([[0], np.cumsum(0.5*(y[1:] + y[:-1])*step)])
     i = np.clip(np.searchsorted(x, edges, 'right') - 1, 0, len(x) - 2)
-    beyond = edges - x[i]
+    slope, beyond = np.diff(y)/step, edges - x[i]
     return np.where(mask, np.diff(area[i] + beyond*(y[i] + 0.5*slope[i]*beyond))/np.where(mask, width, 1), 0), mask
 
 # %% ../nbs/04_measured.ipynb #8c570f0d
