@@ -213,6 +213,12 @@ def test_site_links_lead_somewhere(site):
             if inside is None or anchor and anchor not in pages[inside].ids: broken.append(f'{name}: {link}')
     assert not broken
 
+def test_site_shows_signatures_without_markup(site): # nbdev links names in them as well, which code shows as brackets
+    code = {p.name: re.findall(r'<pre.*?</pre>', p.read_text(encoding='utf-8'), re.DOTALL) for p in site.rglob('*.html')}
+    plain = {name: [re.sub('<[^>]+>', '', block) for block in blocks] for name, blocks in code.items()}
+    signatures = [(name, text) for name, blocks in plain.items() for text in blocks if re.match(r'\s*(def|class) ', text)]
+    assert len(signatures) > 300 and not [s for s in signatures if re.search(r'\]\(\S+\.html', s[1])]
+
 def test_site_figures_have_words(site):
     assert not {p.name: page.bare for p in site.rglob('*.html') if (page := Page(p)).bare}
 

@@ -128,8 +128,9 @@ def local_links(
     depth: int, # how many folders below the front page it stands
     host: str, # where the site is published, as in settings.ini
 ) -> str: # the same with relative links
-    "Make nbdev's links relative, and drop those to source in a repository: the page shows the source."
+    "Make nbdev's links relative, and drop those to source in a repository, since the page shows the source, and those inside code, where a link is but text."
     text = re.sub(r'\[source\]\([^)]*\)(\{[^}]*\})?\n*', '', text)
+    text = re.sub(r'^```.*?^```', lambda code: re.sub(r'\[(`[^`]+`)\]\([^)]*\)', r'\1', code[0]), text, flags=re.DOTALL | re.MULTILINE)
     return text.replace(f']({host.rstrip("/")}/', f']({"../"*depth}')
 
 # %% ../nbs/29_docs.ipynb #a49e9c76

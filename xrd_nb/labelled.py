@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from .calibration import calibration_error
 from .core import XrdInputError, known_rows, provenance, write_json
+from .crystals import CrystalTable
 from .datasets import N_ELEMENTS, SYMMETRY_TASKS
 from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
 from .identify import Identifier, answers, answers_at_sizes, as_measured, peak_evidence, trust_score
@@ -66,7 +67,7 @@ def trust_table(
 
 # %% ../nbs/22_labelled.ipynb #d3d8fb3b
 def doubtful_patterns(
-    crystals: object, # a `CrystalTable` of at least three
+    crystals: CrystalTable, # at least three
     n: int, # patterns of each kind
     seed: int=0, # of everything
 ) -> dict: # 'real', 'mixture of three' and 'wrong wavelength', (n, 2, 4250) each
@@ -94,7 +95,7 @@ def handed_on(
 
 def handed_on_table(
     identifier: Identifier, # whose network is asked
-    crystals: object, # a `CrystalTable` of N crystals
+    crystals: CrystalTable, # N crystals
     seed: int=0, # of everything
 ) -> pd.DataFrame: # a row for what was done: shares of right crystal systems and space groups, the latter with its 95 % interval
     "What the network says of the same scans, handed on in different ways."
