@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
-           'plain_representations', 'compare_latents', 'measure_latent', 'keep_latent']
+           'plain_representations', 'compare_latents', 'chosen_rows', 'ideal_patterns', 'measure_latent', 'keep_latent']
 
 # %% ../nbs/21_latent.ipynb #4c3a52a6
 from pathlib import Path
@@ -21,7 +21,7 @@ from .profiles import LINE_RANGE
 from .reflections import powder_reflections
 from .store import crystals_hash
 from .symmetry import SG_TO_CS
-from .training import device_name, load_run, prepare, read_config
+from .training import PreparedData, device_name, load_run, prepare, read_config
 from .vae import active_units, peak_recovery
 
 # %% ../nbs/21_latent.ipynb #dcc7e64b
@@ -145,6 +145,25 @@ def compare_latents(
         rows.append(row)
     return pd.DataFrame(rows)
 
+# %% ../nbs/21_latent.ipynb #7b10aa04
+def chosen_rows(
+    fold: np.ndarray, # 'train', 'valid' or 'test' of each crystal, (N,)
+    taught: int, # training crystals
+    asked: int, # test crystals
+    seed: int=0, # of the choice
+) -> np.ndarray: # rows, rising, (M,)
+    "Some training and some test crystals, by chance."
+    rng = np.random.default_rng(seed)
+    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(fold == name))[:most] for name, most in (('train', taught), ('test', asked))]))
+
+def ideal_patterns(
+    data: PreparedData, # crystals with their lines
+    rows: np.ndarray, # which of them, (M,)
+) -> torch.Tensor: # intensity and mask, (M, 2, 4250)
+    "Noise-free patterns of some crystals."
+    dataset = data.dataset(rows, 'ideal')
+    return torch.cat([dataset[list(range(a, min(a + 256, len(rows))))]['pattern'] for a in range(0, len(rows), 256)])
+
 # %% ../nbs/21_latent.ipynb #7b10aa02
 def measure_latent(
     run: str|Path, # folder of a finished run of a VAE
@@ -156,11 +175,10 @@ def measure_latent(
     "A run's latent beside plain representations, on what its split held back."
     network, how, _ = load_run(run)
     if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
-    data, rng = prepare(crystals, 'space_group', how.split), np.random.default_rng(seed)
-    some = np.sort(np.concatenate([rng.permutation(np.flatnonzero(data.fold == fold))[:most] for fold, most in (('train', taught), ('test', asked))]))
+    data = prepare(crystals, 'space_group', how.split)
+    some = chosen_rows(data.fold, taught, asked, seed)
     train, group, frame = data.fold[some] == 'train', data.key[some][data.fold[some] == 'test'], data.crystals.frame.iloc[some]
-    dataset = data.dataset(some, 'ideal')
-    patterns = torch.cat([dataset[list(range(a, min(a + 256, len(some))))]['pattern'] for a in range(0, len(some), 256)])
+    patterns = ideal_patterns(data, some)
     torch.manual_seed(how.seed)
     told = {'autoencoder': encode_patterns(network, patterns)} | plain_representations(data.crystals[some], patterns, train, network.latent, how.network())
     system, root = SG_TO_CS[data.target[some]], patterns[:, 0].sqrt().reshape(len(some), -1, 5).mean(2).numpy()
