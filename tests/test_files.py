@@ -15,10 +15,18 @@ def test_told_wavelength():
     assert told_wavelength(both) == (1.78901, 'Co')
     assert told_wavelength(['Co3O4 on a holder', 'scan 3', 'Cu foil', 'time 1.54', 'Ni Kb filter: in']) == (None, '') # a sample is no tube
     assert tube_line('W') == (None, 'W') # named, and not in the tables: to be asked about, never taken for copper
+    for title in ('# X-ray pattern of Fe', 'X-ray diffraction of Mo thin film', '# Source: Co mine sample', 'Title: sputter target Mo', '# X-ray data measured in Bragg-Brentano',
+                  '# Source: In-house diffractometer', '# Source: Au mine', 'detector energy threshold 6.5 keV'): assert told_wavelength([title]) == (None, ''), title
+    for line, name in {'X-ray tube: Co, 40 kV': 'CoKa1', 'Anode material;Mo': 'MoKa1', "_ANODE = 'CR'": 'CrKa1', 'Target element = Fe': 'FeKa1', 'Radiation: Cu (40 kV, 40 mA)': 'CuKa1'}.items():
+        assert told_wavelength([line])[0] == RADIATIONS[name], line
+    for line, wavelength in {'wavelength: 1': 1., 'wavelength = 70.93 pm': 0.7093, '# wavelength 4.05 Angstrom': 4.05, 'Kalpha1=1.78901 Kalpha2=1.79290 ratio=0.5': 1.78901,
+                             '# threshold energy 8.5 keV, photon energy 12.39842 keV': 1.0}.items(): assert abs(told_wavelength([line])[0] - wavelength) < 1e-9, line
+    assert told_wavelength(['wavelength 1 of 2'])[0] is None and tube_line('Fe', bare=False) == (None, '') and tube_line('a_CoKa', bare=False)[1] == 'Co'
 
 
 def test_text_formats():
-    import numpy as np
+    import numpy as np, pytest
+    from xrd_nb.core import XrdInputError
     from xrd_nb.files import decode, read_stepped, read_table
     angle, counts = 10 + 0.02*np.arange(40), 100 + np.arange(40)**2 % 37
     def same(text, x=angle, y=counts, **told):
@@ -43,6 +51,28 @@ def test_text_formats():
     same('SIETRONICS XRD SCAN\n10.00\n10.78\n0.02\nCo\n1.78897\n1-1-01\n1.0\nx\nSCANDATA\n' + '\n'.join(map(str, counts)), anode='Co')
     same(f'*TYPE = Raw\n*TARGET = Co\n*START = 10.0\n*STOP = 10.78\n*STEP = 0.02\n*COUNT = 40\n{listed.replace(" ", ",  ")}\n*END\n*EOF\n', anode='Co')
     same(f'01/01/01 DIF x\n10.0 0.02 1.0 CU 1.54059 10.78 40\n{listed}\n', wavelength=1.54059)
+    high = 5*counts**2 # from below a thousand to tens of thousands
+    def grouped(mark): return [f'{c:,}'.replace(',', mark) for c in high]
+    for form, mark in (('{:.2f}\t{}', ','), ('{:.2f},"{}"', ','), ('"{:.2f}","{}"', ','), ('{:.2f};{}', ','), ('{:.2f};{}', ' '), ("{:.2f};{}", "'"), ("{:.2f} {}", "'"), ('{:.2f}\t{}', ' ')):
+        same('\n'.join(form.format(a, c) for a, c in zip(angle, grouped(mark))), y=high)
+    same('\n'.join(f'{a:.2f}'.replace('.', ',') + f';{c}' for a, c in zip(angle, grouped('.'))), y=high)
+    same('\n'.join(f'{a:.2f}'.replace('.', ',') + f';{c},5' for a, c in zip(angle, grouped('.'))), y=high + 0.5)
+    low = counts**2 - 9900 # some have marks of thousands, others are too small for them
+    same('\n'.join(f'{a}\t{c:,}' for a, c in zip(10 + np.arange(40), low)), x=10 + np.arange(40), y=low)
+    same('theta,intensity\n' + rows('{:.2f},{}')); assert read_table('theta,intensity\n' + rows('{:.2f},{}')).metadata['remarks']
+    same('Theta,2Theta,intensity\n' + '\n'.join(f'{a/2:.2f},{a:.2f},{c}' for a, c in zip(angle, counts)))
+    same('d,intensity\n' + rows('{:.2f},{}'), axis='d'); same('d\tintensity\nÅ\tcounts\n' + rows('{:.2f}\t{}'), axis='d'); same('Theta-2Theta,I\n' + rows('{:.2f},{}'))
+    same('\n'.join(f'{i} {a:.2f} {c}' for i, (a, c) in enumerate(zip(angle, counts), 1))); same('\n'.join(f'{c} {a:.2f}' for a, c in zip(angle, counts)))
+    with pytest.raises(XrdInputError, match='energy'): read_table('Energy (keV),counts\n' + rows('{:.2f},{}'))
+    with pytest.raises(XrdInputError, match='columns'): read_table(rows('{:.2f} {}') + '\n' + '\n'.join(f'{a:.2f} 1 {c}' for a, c in zip(angle[:20], counts)) + '\n' + rows('{:.2f} {}'))
+    short = '\n'.join(f'{a:.2f} {c}' for a, c in zip(angle[:15], counts))
+    several = read_table(f'#scan 1\n{short}\n#scan 2\n{rows("{:.2f} {}")}')
+    assert len(several.x) == 40 and (several.metadata['scans'], several.metadata['scan']) == (2, 2)
+    group = '*BEGIN\n*START = {}\n*STOP = {}\n*STEP = 0.02\n*COUNT = {}\n{}\n*END\n'
+    asc = '*TYPE = Raw\n*TARGET = Co\n' + group.format('10.0', 10.18, 10, ' '.join(map(str, counts[:10]))) + group.format('10.0', 10.78, 40, listed) + '*EOF\n'
+    same(asc, anode='Co'); assert read_stepped(asc).metadata['scans'] == 2
+    with pytest.raises(XrdInputError, match='axis'): read_stepped(asc.replace('*TARGET', '*SCAN_AXIS = theta\n*TARGET'))
+    assert read_table('# neutron data, wavelength 2.4395\n' + rows('{:.2f} {}')).metadata['remarks'] and not read_table(rows('{:.2f} {}')).metadata['remarks']
 
 
 def test_hostile_files():

@@ -5,30 +5,33 @@ def test_index_peaks():
     from xrd_nb.core import XrdInputError
     from xrd_nb.lattices import UNKNOWNS, cell_edges, figures_of_merit, index_peaks, quadratic_rows, trial_cells
     import numpy as np, pytest
-    cells = {'cubic': (5.43, 5.43, 5.43), 'tetragonal': (4.59, 4.59, 2.96), 'hexagonal': (4.913, 4.913, 5.405), 'orthorhombic': (4.8, 5.7, 10.2)}
     hkl = np.stack(np.meshgrid(*[np.arange(9)]*3, indexing='ij'), -1).reshape(-1, 3)[1:]
-    for system, (a, b, c) in cells.items():
-        base = 4/3 if system == 'hexagonal' else 1
-        truth = np.array({1: [1/a**2], 2: [base/a**2, 1/c**2], 3: [1/a**2, 1/b**2, 1/c**2]}[UNKNOWNS[system]])
+    h, k, l = hkl.T
+    seen = dict(P=h >= 0, I=(h + k + l) % 2 == 0, F=(h % 2 == k % 2) & (k % 2 == l % 2), C=(h + k) % 2 == 0, R=(h - k - l) % 3 == 0)
+    cells = {('cubic', 'P'): (3.9, 3.9, 3.9), ('cubic', 'F'): (5.43, 5.43, 5.43), ('cubic', 'I'): (8.9, 8.9, 8.9), ('tetragonal', 'P'): (4.59, 4.59, 2.96), ('tetragonal', 'I'): (3.78, 3.78, 9.51),
+             ('hexagonal', 'P'): (4.913, 4.913, 5.405), ('hexagonal', 'R'): (4.99, 4.99, 17.06), ('orthorhombic', 'P'): (10.2, 5.7, 4.8), ('orthorhombic', 'F'): (9.1, 6.3, 5.2)}
+    for (system, centring), (a, b, c) in cells.items():
+        truth = np.array({1: [1/a**2], 2: [(4/3 if system == 'hexagonal' else 1)/a**2, 1/c**2], 3: [1/a**2, 1/b**2, 1/c**2]}[UNKNOWNS[system]])
         assert np.allclose(cell_edges(system, truth), (a, b, c))
-        q = np.unique(np.round(quadratic_rows(system, hkl) @ truth, 9))[:14]
-        angle = np.degrees(2*np.arcsin(1.540593*np.sqrt(q)/2))
-        told = index_peaks(angle[::-1])
-        # the true cell, or one of a system of lower symmetry that contains it, stands first; the true system finds the true cell
-        assert told.merit.max() > 50 and (np.diff(told.merit) <= 0).all()
-        own = told.set_index('system').loc[system]
-        assert np.allclose(np.sort(own[['a', 'b', 'c']].to_numpy(float)), np.sort((a, b, c)), rtol=2e-3), (system, own)
-        assert abs(trial_cells(system, q)/truth - 1).max(1).min() < 1e-6
-        shorter = index_peaks(np.degrees(2*np.arcsin(0.7*np.sqrt(q)/2)), 0.7).set_index('system').loc[system] # another wavelength, the same cell
-        assert np.allclose(shorter.a, own.a, rtol=2e-3)
-    q = np.array([1., 2, 3, 4]) # a cube of 1 Å: four lines, each met
-    assert figures_of_merit('cubic', q, np.array([[1.]]))[0][0] == pytest.approx(4/(2*2e-4*4*4)) # as sharp as is believed
-    off = q*[1.01, 1, 1, 1] # one peak of four misses by 0.01
-    assert figures_of_merit('cubic', off, np.array([[1.]]))[0][0] == pytest.approx(4/(2*0.0025*4))
-    assert figures_of_merit('cubic', q*100, np.array([[0.01]]))[0][0] == 0 # more lines than peaks could need
+        q = np.unique(np.round(quadratic_rows(system, hkl[seen[centring]]) @ truth, 9))[:12]
+        angle = np.degrees(2*np.arcsin(1.540593*np.sqrt(q[q < 1.6])/2))
+        for off in (0, -0.01, 0.01): # the last line a hair too low or too high
+            told = index_peaks([*angle[::-1][1:], angle[-1] + off])
+            assert tuple(told.loc[0, ['system', 'centring']]) == (system, centring) and np.allclose(told.loc[0, ['a', 'b', 'c']].to_numpy(float), (a, b, c), rtol=2e-3), (system, centring, off, told)
+        assert (np.diff(told.merit) <= 0).all() and abs(trial_cells(system, q, centring)/truth - 1).max(1).min() < 1e-6
+        shorter = index_peaks(np.degrees(2*np.arcsin(0.709317*np.sqrt(q)/2)), 'MoKa1') # another wavelength, the same cell
+        assert np.allclose(shorter.loc[0, ['a', 'c']].to_numpy(float), (a, c), rtol=2e-3)
+    cube, q = np.array([[1.]]), np.array([1., 2, 3, 4]) # a cube of 1 Å: four lines, each met
+    assert figures_of_merit('cubic', q, cube)[0][0] == pytest.approx(4/(2*2e-4*4*4)*3/4) # as sharp as is believed
+    assert figures_of_merit('cubic', q*[1.01, 1, 1, 1], cube)[0][0] == pytest.approx(4/(2*0.0025*4)*3/4) # one peak of four misses by 0.01
+    assert figures_of_merit('cubic', q*100, cube*100, 'I')[0][0] == pytest.approx(figures_of_merit('cubic', q, cube, 'I')[0][0]) # any unit of length
+    assert figures_of_merit('cubic', q*1000, cube)[0][0] == 0 # more lines than peaks could need
+    crowd = np.sort([*q, 1.9, 1.95]) # foreign peaks below a line cost merit, and no more than that
+    assert 0 < figures_of_merit('cubic', crowd, cube)[0][0] < figures_of_merit('cubic', q, cube)[0][0]
     for wrong in ([], [0., 20], [10, 190], [np.nan]):
         with pytest.raises(XrdInputError): index_peaks(np.array(wrong))
-    assert (index_peaks(np.array([30.])).merit >= 0).all() # one peak has many cells and no merit in it
+    with pytest.raises(XrdInputError, match='radiation'): index_peaks(np.array([30., 40]), 'CuKx')
+    assert (index_peaks(np.array([30.])).merit == 0).all() # one peak has many cells and no merit in it
 
 
 def test_judge_drawings():

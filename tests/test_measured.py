@@ -76,7 +76,7 @@ def test_to_grid():
     from pathlib import Path
     import numpy as np
     from xrd_nb.core import XrdInputError
-    from xrd_nb.measured import Pattern, main_line, read_pattern, to_grid
+    from xrd_nb.measured import Pattern, main_line, read_pattern, remove_spikes, to_grid
     from xrd_nb.profiles import GRID
     from xrd_nb.form_factors import RADIATIONS
     x = np.arange(5, 90, 0.02)
@@ -103,9 +103,13 @@ def test_to_grid():
         assert read_pattern(file, 'CoKa').wavelength_source == read_pattern(file, 1.79).wavelength_source == 'option'
         file.write_text('Anode: "Co"\n' + file.read_text())
         assert (read_pattern(file).wavelength, read_pattern(file).wavelength_source) == (RADIATIONS['CoKa1'], 'file')
-        named = file.with_name('x_MoKa.xy') # the name tells, where the content doesn't
+    for name, (wavelength, source) in {'x_MoKa.xy': (RADIATIONS['MoKa1'], 'file'), 'Fe.xy': (RADIATIONS['CuKa1'], 'assumed')}.items(): # a radiation's name tells, an element's doesn't
+        named = file.with_name(name)
         named.write_text('\n'.join(f'{a:.2f} {b:.0f}' for a, b in zip(x, bumps)))
-        assert (read_pattern(named).wavelength, read_pattern(named).wavelength_source) == (RADIATIONS['MoKa1'], 'file')
+        with warnings.catch_warnings(record=True) as caught: read = read_pattern(named)
+        assert (read.wavelength, read.wavelength_source, len(caught)) == (wavelength, source, source == 'assumed')
+    lone = np.full(700, 100.); lone[[100, 300, 500]] = 5000. # at coarse steps a peak may be one point
+    assert to_grid(Pattern(10 + 0.1*np.arange(700), lone))[0].max() == 1 and np.array_equal(remove_spikes(lone, 0.1), lone) and remove_spikes(lone).max() == 100
     def took():
         start = time.process_time()
         to_grid(read_pattern(file))

@@ -22,12 +22,13 @@ RADIATIONS = { # Å; Hölzer et al. 1997 (Phys. Rev. A 56, 4554) as in Internati
     'AgKa': 0.560885, 'AgKa1': 0.559422, 'AgKa2': 0.563813, 'AgKb': 0.497082}
 
 def wavelength_of(
-    radiation: str|float, # a name in `RADIATIONS`, or a wavelength in Å
+    radiation: str|float, # a name in `RADIATIONS`, or a wavelength in Å, also as text
 ) -> float: # Å
     "The wavelength of a named radiation, or the number itself once it makes sense."
     if isinstance(radiation, str):
         if radiation in RADIATIONS: return RADIATIONS[radiation]
-        raise XrdInputError(f'unknown radiation {radiation!r}; use one of {", ".join(RADIATIONS)} or a wavelength in Å')
+        try: radiation = float(radiation)
+        except ValueError: raise XrdInputError(f'unknown radiation {radiation!r}; use one of {", ".join(RADIATIONS)} or a wavelength in Å') from None
     if not 0.01 < float(radiation) < 10: raise XrdInputError(f'wavelength {radiation} Å is outside 0.01 to 10 Å')
     return float(radiation)
 

@@ -168,7 +168,7 @@ def read_graphs(
                                flat('share'), offsets(flat('n_edges').astype(np.int64)), flat('neighbour'), (flat('length')*STEP).astype(np.float32))
         if (graphs.species_offset[-1], graphs.edge_offset[-1]) != (len(graphs.number), len(graphs.distance)): raise ValueError('its columns do not fit together')
     except FileNotFoundError: raise XrdInputError('no such file', path) from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError, AttributeError) as error:
         raise XrdInputError(f'is damaged, or not a file of graphs ({str(error).splitlines()[0]})', path) from None
     return graphs
 

@@ -255,15 +255,17 @@ def calibrate_answers(
                 factor=[f if np.isfinite(f) else None for f in factor])
 
 # %% ../nbs/22_identify.ipynb #6967bb4f
+def _symbol(z): return elements().symbol[z]
+
 def hear(
     network: nn.Module, # trained, in evaluation mode
     batches, # dicts of arrays or tensors: pattern (B, 2, 4250) without background, composition (B, 98), target (B, 1 + K) as of the task 'everything', and formula (B,) where an index is given
     index: PatternIndex|None=None, # whose crystals have a vote
     voting: dict=MIX, # how the votes count
-) -> dict: # arrays: 'untold' and 'told' as of `answers`, 'target' (N, 1 + K), 'evidence' (N,), 'vote' (N, 230), 'formula' (N,)
+) -> dict: # arrays: 'untold' and 'told' as of `answers`, 'target' (N, 1 + K), 'evidence' (N,), 'vote': without and with the elements (N, 230), 'formula' (N,)
     "What network and index say about patterns whose truth is known; crystals of a pattern's own formula have no vote."
-    parts = dict(untold=[], told=[])
-    target, evidence, vote, formula = [], [], [], []
+    parts, vote = dict(untold=[], told=[]), dict(untold=[], told=[])
+    target, evidence, formula = [], [], []
     for batch in batches:
         clean, composition = np.asarray(batch['pattern'], np.float32), np.asarray(batch['composition'], np.float32)
         evidence += [peak_evidence(y, m) for y, m in clean]
@@ -271,11 +273,12 @@ def hear(
         target.append(np.asarray(batch['target'], np.float64))
         formula += list(batch.get('formula', range(len(formula), len(formula) + len(clean)))) # where none is told, all are strangers
         for k, (y, m) in enumerate(clean):
-            found = index.search(y, m > 0, n=VOTERS) if index else None
-            vote.append(votes(found[found.formula != batch['formula'][k]], voting) if index else np.zeros(230))
+            for kind, named in (('untold', None), ('told', [_symbol(z + 1) for z in np.flatnonzero(composition[k])])):
+                found = index.search(y, m > 0, named, VOTERS) if index else None
+                vote[kind].append(votes(found[found.formula != batch['formula'][k]], voting) if index else np.zeros(230))
     if not target: raise XrdInputError('no patterns to calibrate on')
     said = {k: {name: np.concatenate([p[name] for p in v]) for name in v[0]} for k, v in parts.items()}
-    return said | dict(target=np.concatenate(target), evidence=np.array(evidence), vote=np.array(vote), formula=np.array(formula).astype(str))
+    return said | dict(target=np.concatenate(target), evidence=np.array(evidence), vote={k: np.array(v) for k, v in vote.items()}, formula=np.array(formula).astype(str))
 
 def calibrate(
     heard: dict, # of `hear`
@@ -288,7 +291,7 @@ def calibrate(
         warnings.simplefilter('ignore', RuntimeWarning) # a property that no crystal knows
         prior = np.nan_to_num(np.nanquantile(heard['target'][:, 1:], [0.05, 0.95], axis=0)).T.tolist()
     return dict(n=len(heard['target']), mix=dict(voting), prior=prior, novelty=fit_novelty(heard['untold']['features'], heard['evidence']),
-                **{kind: calibrate_answers(heard[kind], heard['target'], mean, std, heard['vote']) for kind in ('untold', 'told')})
+                **{kind: calibrate_answers(heard[kind], heard['target'], mean, std, heard['vote'][kind]) for kind in ('untold', 'told')})
 
 # %% ../nbs/22_identify.ipynb #ea038180
 def measure_heard(
@@ -303,7 +306,7 @@ def measure_heard(
     for kind in ('untold', 'told'):
         how = told[kind]
         alone = cool(heard[kind]['space_group'][known], how['temperature'])
-        said = {'network and index': mix(alone['space_group'], heard['vote'][known]), 'network': alone,
+        said = {'network and index': mix(alone['space_group'], heard['vote'][kind][known]), 'network': alone,
                 'frequencies': {level: collapse(np.tile(frequencies, (len(group), 1)), level) for level in SYMMETRY_TASKS}}
         for name, p in said.items():
             for level in SYMMETRY_TASKS:
@@ -390,8 +393,6 @@ def make_identifier(
     return made
 
 # %% ../nbs/22_identify.ipynb #f1a0b990
-def _symbol(z): return elements().symbol[z]
-
 _LOWEST = dict(band_gap=0., e_above_hull=0., density=0., bulk_modulus=0., shear_modulus=0.) # below lies no crystal
 NARROW = 0.7 # an interval wider than this share of the training crystals' own says nothing
 
@@ -512,7 +513,8 @@ def identify(
     "What is my sample?"
     if not isinstance(path, Pattern) and Path(path).is_dir():
         return identification_table(identify_files(sorted(p for p in Path(path).iterdir() if p.is_file()), elements, wavelength, identifier))
-    pattern = path if isinstance(path, Pattern) else read_pattern(path, wavelength)
+    if not isinstance(path, Pattern): pattern = read_pattern(path, wavelength)
+    else: pattern = Pattern(path.two_theta, path.intensity, wavelength, 'option', path.metadata) if wavelength else path
     return identify_pattern(pattern, identifier or bundled_identifier(), element_numbers(elements) if elements else ())
 
 # %% ../nbs/22_identify.ipynb #bb9657df

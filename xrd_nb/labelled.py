@@ -138,14 +138,17 @@ def labelled_patterns(
     use: str='dev', # which rows of labels.csv
 ) -> tuple: # the rows (N); intensity and mask, (N, 2, 4250)
     "Measured patterns whose answer is known, on the common axis."
-    try: labels, patterns = pd.read_csv(Path(folder)/'labels.csv').query('use == @use'), []
-    except OSError: raise XrdInputError('no labels.csv in this folder; it tells file, phase, space_group, wavelength and use', folder) from None
+    needed, patterns = ['file', 'phase', 'space_group', 'wavelength', 'use'], []
+    try: labels = pd.read_csv(Path(folder)/'labels.csv')
+    except (OSError, ValueError): raise XrdInputError(f'no table labels.csv in this folder; it tells {", ".join(needed)}', folder) from None
+    if lacking := set(needed) - set(labels): raise XrdInputError(f'labels.csv lacks {", ".join(sorted(lacking))}', folder)
+    labels = labels[labels.use == use]
     if not len(labels): raise XrdInputError(f'no pattern is marked {use!r} in labels.csv', folder)
     for label in labels.itertuples():
         radiation = str(label.wavelength).replace(' ', '')
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # the wavelength is given here
-            patterns.append(to_grid(read_pattern(Path(folder)/label.file, float(radiation) if radiation[0].isdigit() else radiation)))
+            patterns.append(to_grid(read_pattern(Path(folder)/label.file, radiation)))
     return labels, np.array(patterns, np.float32)
 
 def labelled_answers(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from .core import XrdInputError
-from .crystals import CrystalTable, ragged_column
+from .crystals import CrystalTable, holds_lists, ragged_column
 
 # %% ../nbs/01_packed.ipynb #1f6fb83e
 STEPS = 65520 # marks of the ruler on each axis; 2⁴·3²·5·7·13, so that special positions stay exact
@@ -90,11 +90,12 @@ def unpack(
     import pyarrow as pa
     if data.schema.metadata[NOTE.encode()] != str(STEPS).encode(): raise XrdInputError('was packed by another version; pack the crystals again', where)
     if lacking := {'folded', 'quarter'} - set(data.column_names): raise XrdInputError(f'packed file without its column {", ".join(sorted(lacking))}', where)
+    if not all(holds_lists(data.schema.field(c).type) for c in ('folded', 'quarter')): raise XrdInputError('packed file whose coordinates are no lists of numbers', where)
     (folded, threes), (quarter, count) = ragged_column(data['folded']), ragged_column(data['quarter'])
     if (threes != 3*count).any(): raise XrdInputError('packed file with lists of unequal length', where)
     frac = unfold_steps(folded.reshape(-1, 3), quarter)/STEPS
     column = pa.LargeListArray.from_arrays(3*np.concatenate([[0], np.cumsum(count)]), frac.ravel())
-    return data.drop_columns(['folded', 'quarter']).append_column('frac', column)
+    return data.drop_columns([c for c in ('folded', 'quarter', 'frac') if c in data.column_names]).append_column('frac', column)
 
 # %% ../nbs/01_packed.ipynb #c08dbd68
 def pack(

@@ -62,8 +62,9 @@ def make_result(
 FORMAT = 1
 _TEXT = ('name', 'task', 'model', 'size', 'split', 'rendering', 'data', 'test_ids')
 _COUNTS = ('format', 'epochs_done', 'epochs_planned', 'parameters', 'n_train', 'n_valid', 'n_test')
-_COLUMNS = {True: ('level', 'n', 'top1', 'top1_low', 'top1_high', 'baseline_top1'), False: ('property', 'unit', 'predicted_by', 'n', 'mae', 'mae_low', 'mae_high')}
+_COLUMNS = {True: ('level', 'n', 'top1', 'top1_low', 'top1_high', 'baseline_top1', 'classes', 'unseen_classes'), False: ('property', 'unit', 'predicted_by', 'n', 'mae', 'mae_low', 'mae_high')}
 _TABLES = {'metrics': (), 'leakage': ('score', 'relative', 'in_training', 'n', 'share', 'mean')}
+_WORDS = {'level', 'property', 'unit', 'predicted_by', 'score', 'relative', 'against', 'rendering'} # columns of text; all others hold numbers
 _FURTHER = {'in_icsd': _COLUMNS[True], 'paired': ('score', 'against', 'n', 'difference', 'low', 'high')} # tables that only some runs have
 
 def is_symmetry(
@@ -83,7 +84,7 @@ def check_result(
     lacking = [k for k in (*_TEXT, *_COUNTS, 'seed', 'settings', 'training', 'provenance', *_TABLES) if k not in result]
     if lacking: stop(f'is not the result of a run: it lacks {", ".join(lacking)}')
     if not all(isinstance(result[k], str) for k in _TEXT): stop('names are not text')
-    if not all(type(result[k]) is int and result[k] >= 0 for k in _COUNTS): stop('counts are not whole numbers')
+    if not all(type(result[k]) is int and result[k] >= 0 for k in (*_COUNTS, 'seed')): stop('counts are not whole numbers')
     if not all(isinstance(result[k], dict) for k in ('settings', 'training', 'provenance')): stop('settings, training and provenance are not objects')
     if result['format'] != FORMAT: stop(f'has format {result["format"]}; this version reads {FORMAT}')
     if result['split'] not in SPLITS: stop(f'unknown split {result["split"]!r}')
@@ -91,9 +92,11 @@ def check_result(
     for table, columns in (_TABLES | dict(metrics=_COLUMNS[is_symmetry(result)]) | further).items():
         rows = result[table]
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(columns) <= set(r) for r in rows): stop(f'{table}: rows lack {", ".join(columns)}')
-        values = [v for r in rows for k, v in r.items() if not (isinstance(v, (str, bool)) or v is None)]
+        values = [v for r in rows for k, v in r.items() if k not in _WORDS and v is not None]
         if not all(isinstance(v, (int, float)) and np.isfinite(v) for v in values): stop(f'{table}: some values are not numbers')
     if not result['metrics']: stop('holds no metrics')
+    kinds = [(r['score'], r['relative']) for r in result['leakage']]
+    if any(kinds.count(k) != 2 for k in kinds): stop('leakage: a score lacks its half with or without relatives in training')
     shares = [v for r in result['metrics'] for k, v in r.items() if k.startswith(('top', 'baseline_top', 'covered')) and v is not None]
     if not all(0 <= v <= 1 for v in shares): stop('a share of crystals is not between 0 and 1')
     return result
