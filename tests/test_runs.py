@@ -59,7 +59,7 @@ def test_pairs_of_runs():
 
 def test_results_of_runs():
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.results import read_results
+    from xrd_nb.results import network_name, read_results, train_command
     from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run
     from xrd_nb.training import RunSettings, train
     from pathlib import Path
@@ -79,6 +79,11 @@ def test_results_of_runs():
         assert {row['relative'] for row in ideal['leakage']} == {'compound', 'prototype', 'pattern', 'any'}
         drawn = ideal['figures']
         assert len(drawn['parity']['density']) == ideal['n_test'] == sum(part['n'] for part in drawn['along']['n_sites']['density'])
+        second = train(few, f'{tmp}/second', RunSettings(task='density', epochs=1, batch_size=32, seed=1), progress=False, source='bundled')
+        report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results', others=[second])
+        both = next(r for r in read_results(f'{tmp}/results')[0] if 'members' in r and r['rendering'] == 'ideal')
+        assert both['name'] == 'by_density+second' and [m['settings']['seed'] for m in both['members']] == [0, 1] and both['parameters'] == 2*ideal['parameters']
+        assert train_command(both).count('xrd-nb train') == 2 and '--seed 1' in train_command(both) and network_name(both).endswith('× 2')
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
         assert look_up(others, 'ideal') is None
         answer = predictions(others, others.test, 'ideal')

@@ -256,12 +256,13 @@ def evaluate(
     out: Annotated[Optional[Path], typer.Option('-o', '--out', help='folder for the report; default: RUN/report')] = None,
     results: Annotated[Optional[Path], typer.Option(help='folder that collects the results of many runs for xrd-nb table; structure types are counted as well then')] = None,
     against: Annotated[Optional[Path], typer.Option(help='folder of another run with the same test crystals, to compare with crystal by crystal')] = None,
+    together: Annotated[Optional[list[Path]], typer.Option('--with', help='folder of a further run of the same task, split and crystals whose answers are averaged with this one\'s; may be given again')] = None,
     quiet: QuietOption = False,
 ):
     "Measure a trained network on crystals it has not learned from, and write a report."
     from xrd_nb.runs import data_name, report_run
     table = run_crystals(run, crystals)
-    page, text, rejected = report_run(run, table, out or run/'report', not quiet, results, data_name(crystals) if crystals else '', against)
+    page, text, rejected = report_run(run, table, out or run/'report', not quiet, results, data_name(crystals) if crystals else '', against, together or ())
     say(text)
     finish(all_rejected(table, rejected), f'report: {page}' + (f'\nresults: {results}; next: xrd-nb table {results}' if results else ''))
 

@@ -249,7 +249,7 @@ class CGCNN(nn.Module):
         self.basis = GaussianBasis()
         self.convolutions = nn.ModuleList(CGConv(width, len(self.basis.centre), batch_norm=True) for _ in range(layers))
         self.dense = nn.Sequential(nn.Softplus(), nn.Linear(width, out), nn.Softplus())
-        self.head = head(out)
+        self.width, self.head = out, head(out)
 
     def features(self,
         graph: GraphBatch, # B crystals

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'plain', 'make_result', 'is_symmetry', 'check_result', 'write_result',
-           'read_result', 'read_results', 'long_table', 'figure_text', 'symmetry_grid', 'symmetry_details',
-           'property_details', 'property_line', 'leakage_details', 'icsd_details', 'paired_details', 'run_details',
-           'train_command', 'all_tables', 'markdown_table', 'draw_bars', 'plot_symmetry_results',
+           'read_result', 'read_results', 'network_name', 'long_table', 'figure_text', 'symmetry_grid',
+           'symmetry_details', 'property_details', 'property_line', 'leakage_details', 'icsd_details', 'paired_details',
+           'run_details', 'train_command', 'all_tables', 'markdown_table', 'draw_bars', 'plot_symmetry_results',
            'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
@@ -94,6 +94,8 @@ def check_result(
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(columns) <= set(r) for r in rows): stop(f'{table}: rows lack {", ".join(columns)}')
         values = [v for r in rows for k, v in r.items() if k not in _WORDS and v is not None]
         if not all(isinstance(v, (int, float)) and np.isfinite(v) for v in values): stop(f'{table}: some values are not numbers')
+    members = result.get('members', [])
+    if not isinstance(members, list) or not all(isinstance(m, dict) and {'name', 'settings', 'training'} <= set(m) for m in members): stop('members lack name, settings or training')
     if not result['metrics']: stop('holds no metrics')
     kinds = [(r['score'], r['relative']) for r in result['leakage']]
     if any(kinds.count(k) != 2 for k in kinds): stop('leakage: a score lacks its half with or without relatives in training')
@@ -137,20 +139,26 @@ def read_results(
     return results, pd.DataFrame(rejected, columns=['file', 'reason'])
 
 # %% ../nbs/24_results.ipynb #87fd79f0
+def network_name(
+    result: dict, # of `read_results`
+) -> str: # such as 'fcn paper', and how many of them answered together
+    "What to call the network of a result."
+    return f'{result["model"]} {result["size"]}'.strip() + (f' × {len(result["members"])}' if 'members' in result else '')
+
 def long_table(
     results: list, # of `read_results`
     symmetry: bool, # the accuracies; otherwise the errors of properties
 ) -> pd.DataFrame: # a row a result and metric: how it came about, then the columns of its metrics
     "All figures of one kind; `other_crystals` marks those on other test crystals than most of their kind."
     about = ('task', 'data', 'model', 'size', 'split', 'rendering', 'seed', 'epochs_done', 'epochs_planned', 'n_train', 'test_ids', 'name')
-    rows = [{k: r[k] for k in about} | dict(conditions=r['settings'].get('conditions', '')) | row for r in results if is_symmetry(r) == symmetry for row in r['metrics']]
+    rows = [{k: r[k] for k in about} | dict(conditions=r['settings'].get('conditions', ''), network=network_name(r)) | row for r in results if is_symmetry(r) == symmetry for row in r['metrics']]
     if not rows: return pd.DataFrame()
     table = pd.DataFrame(rows)
     numbers = [c for c in table if table[c].map(lambda x: x is None or isinstance(x, (int, float))).all()]
     table[numbers] = table[numbers].astype(float)
     kind = ['data', 'split', 'level' if symmetry else 'property']
     usual = table.groupby(kind)['test_ids'].transform(lambda ids: ids.mode()[0])
-    return table.assign(other_crystals=table['test_ids'] != usual, network=(table['model'] + ' ' + table['size']).str.strip())
+    return table.assign(other_crystals=table['test_ids'] != usual)
 
 # %% ../nbs/24_results.ipynb #e0d7d20d
 def figure_text(
@@ -234,7 +242,7 @@ def property_line(
 
 # %% ../nbs/24_results.ipynb #b8018c87
 def _about(result): # what names a line of the tables below
-    return dict(network=f'{result["model"]} {result["size"]}'.strip(), split=result['split'], rendering=result['rendering'], seed=str(result['seed']))
+    return dict(network=network_name(result), split=result['split'], rendering=result['rendering'], seed=str(result['seed']))
 
 def leakage_details(
     results: list, # of one data set
@@ -280,7 +288,7 @@ def run_details(
     for r in results:
         made, t = r['provenance'], r['training']
         versions = made.get('versions') or {}
-        rows.append({'run': r['name'], 'task': r['task'].replace('_', ' '), 'network': f'{r["model"]} {r["size"]}'.strip(), 'split': r['split'], 'seed': str(r['seed']),
+        rows.append({'run': r['name'], 'task': r['task'].replace('_', ' '), 'network': network_name(r), 'split': r['split'], 'seed': str(r['seed']),
                      'epochs': f'{r["epochs_done"]} of {r["epochs_planned"]}', 'parameters': f'{r["parameters"]:,}', 'train': f'{r["n_train"]:,}',
                      'valid': f'{r["n_valid"]:,}', 'test': f'{r["n_test"]:,}', 'test ids': r['test_ids'],
                      'training, min': f'{(t.get("seconds") or 0)/60:.1f}', 'patterns/s': f'{t.get("patterns_per_second") or 0:,.0f}', 'trained on': str(t.get('device', '')),
@@ -290,8 +298,9 @@ def run_details(
 # %% ../nbs/24_results.ipynb #d675feb7
 def train_command(
     result: dict, # of `read_results`
-) -> str: # a line for the shell
+) -> str: # a line for the shell; several where networks answered together
     "The xrd-nb train command behind a result; crystals and the weights it started from stand there by their bare names."
+    if 'members' in result: return '\n'.join(train_command({k: v for k, v in result.items() if k != 'members'} | member) for member in result['members'])
     s, start = result['settings'], result['training'].get('start')
     named = {name.replace('_', '-'): s[name] for name in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed') if s.get(name) not in (None, '')}
     crystals = [] if result['data'] == 'bundled' else [f'--crystals {name}.parquet' for name in result['data'].split('+')]

@@ -17,6 +17,7 @@ from .core import XrdInputError, provenance, style
 from .crystals import CrystalTable
 from .datasets import PROPERTY_UNITS, prototype_keys
 from .embeddings import compare_features, latent_map, pca_features, plot_map
+from .ensembles import load_together
 from .evaluation import collapse, hits, paired_difference, level_columns, accuracy_by_class, plot_accuracy_by_class, plot_confusion, readable_symmetry, symmetry_table
 from .leakage import leakage_table, nearest_patterns, seen_before
 from .models import count_parameters
@@ -53,9 +54,10 @@ class HeldOut:
 def held_out(
     run: str|Path, # a run's folder; of a run that was cut, the last checkpoint counts
     crystals: CrystalTable, # to measure on
+    others: list|tuple=(), # folders of finished runs of the same task and split that answer together with this one
 ) -> HeldOut: # at least one test crystal
     "Find the crystals that a run has not learned from."
-    network, settings, scale = load_run(run, unfinished=True)
+    network, settings, scale = load_together([run, *others]) if others else load_run(run, unfinished=True)
     try: learned = pd.read_parquet(Path(run)/'crystals.parquet')
     except (OSError, ValueError) as error: raise XrdInputError(f'lacks crystals.parquet, which tells what was learned: {str(error).splitlines()[0]}', run) from None
     if settings.task == 'everything': # asked for the symmetry, as the one question that all crystals answer
@@ -359,7 +361,7 @@ def training_record(
 
 # %% ../nbs/26_runs.ipynb #0e811ef9
 def result_of_run(
-    run: str|Path, # a run's folder
+    runs: list, # folder of a run, and of those that answered together with it
     held: HeldOut, # from `held_out`
     table: pd.DataFrame, # of `measure`
     said: dict, # rendering: `predictions` for the test crystals
@@ -368,21 +370,23 @@ def result_of_run(
     data: str='', # name of the crystals that were measured on; the run's own unless given
     pairs: pd.DataFrame|None=None, # of `paired_differences`
 ) -> list: # of dicts, one a rendering, for `write_result`
-    "Everything worth keeping of an evaluated run."
-    epochs, training = training_record(run)
+    "Everything worth keeping of an evaluated run, or of several that answered as one."
+    names, configs, records = [Path(run).resolve().name for run in runs], [read_config(run) for run in runs], [training_record(run) for run in runs]
+    epochs, training = records[0]
+    members = [dict(name=n, settings=c['settings'], epochs_done=e, training=t) for n, c, (e, t) in zip(names, configs, records)]
     folds = dict(n_train=int((held.learned.fold == 'train').sum()), n_valid=int((held.learned.fold == 'valid').sum()), n_test=int(held.test.sum()))
     ids, results = held.data.crystals.frame['id'][held.test].tolist(), []
     for rendering, answer in said.items():
-        further = dict(figures=figure_data(held, answer), in_icsd=icsd_accuracies(held, answer))
+        further = dict(figures=figure_data(held, answer), in_icsd=icsd_accuracies(held, answer)) | (dict(members=members) if len(runs) > 1 else {})
         if pairs is not None: further['paired'] = pairs[pairs.rendering == rendering]
         if 'metal' in answer and 'band_gap' in held.properties:
             gap = held.properties.index('band_gap')
             true, taught = (np.reshape(x, (len(x), -1))[:, gap] for x in (held.data.target[held.test], held.train_target))
             if np.isfinite(true).any() and np.isfinite(taught).any(): further['metals'] = metal_scores(answer['metal'], true, taught, group=held.group)
         leaks = leakage(held, answer, found['ideal'], prototypes)
-        results.append(make_result(Path(run).resolve().name, asdict(held.settings), rendering, data or data_name(read_config(run)['crystals']), epochs,
+        results.append(make_result('+'.join(names), asdict(held.settings), rendering, data or data_name(configs[0]['crystals']), epochs,
                                    count_parameters(held.network), folds, ids, table[table.rendering == rendering].drop(columns='rendering'), leaks,
-                                   training, provenance(held.settings.seed, device_name()), **further) | dict(settings=read_config(run)['settings']))
+                                   training, provenance(held.settings.seed, device_name()), **further) | dict(settings=configs[0]['settings']))
     return results
 
 # %% ../nbs/26_runs.ipynb #ec419bd6
@@ -394,17 +398,18 @@ def report_run(
     results: str|Path|None=None, # folder that collects the results of many runs; structure types are counted as well then
     data: str='', # name of the crystals, where they are not the run's own
     against: str|Path|None=None, # folder of another run to compare with, crystal by crystal
+    others: list|tuple=(), # folders of further runs whose answers are averaged with this one's
 ) -> tuple[Path, str, pd.DataFrame]: # the page, the table as text, crystals that could not be simulated
     "Measure a run on what it has not learned from and write its report."
     import matplotlib.pyplot as plt
-    held = held_out(run, crystals)
+    held = held_out(run, crystals, others)
     said = {r: predictions(held, held.test, r, progress) for r in RENDERINGS}
     watched = {r: predictions(held, held.valid, r, progress) for r in RENDERINGS if held.properties and held.valid.any()}
     pairs = paired_differences(held, said, against, crystals) if against else None # before the long search: a wrong name is told at once
     found = {r: look_up(held, r, progress) for r in RENDERINGS}
     table, s = measure(held, said, watched, found), held.settings
     prototypes = prototype_keys(held.data.crystals, Path(run)/'cache') if results and found['ideal'] else None
-    kept = result_of_run(run, held, table, said, found, prototypes, data, pairs)
+    kept = result_of_run([run, *others], held, table, said, found, prototypes, data, pairs)
     if results:
         for result in kept: write_result(result, results)
     sections, tables = (property_sections(held, said, table), {}) if s.properties else symmetry_sections(held, said, table, held.train, progress)
@@ -413,7 +418,7 @@ def report_run(
     if against: sections.append(Section('Beside another network', f'Hits or errors minus those of the run {Path(against).name} on the same crystals.', table=pairs.round(4)))
     curve = Section('How it was trained', f'{kept[0]["epochs_done"]} of {s.epochs} epochs of {len(held.train_target):,} crystals, every pattern drawn under new random conditions.',
                     figure=plot_learning_curve(run), caption='Loss on training and validation crystals by epoch.')
-    lead = (f'A network ({s.model}, {s.size}) learned {s.task.replace("_", " ")} from {len(held.train_target):,} crystals and was asked about '
+    lead = (f'{"A network" if not others else f"{1 + len(others)} networks together"} ({s.model}, {s.size}) learned {s.task.replace("_", " ")} from {len(held.train_target):,} crystals and {"was" if not others else "were"} asked about '
             f'{held.test.sum():,} others; no {"crystal" if s.split == "random" else s.split} stands on both sides.')
     page = write_report(out, 'What a powder pattern tells', [*example_patterns(held.data), curve, *sections], lead, key_figures(table, s),
                         dict(settings=vars(s), results=table, **tables), provenance(s.seed, device_name()))

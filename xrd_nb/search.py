@@ -318,7 +318,7 @@ def read_index(
     import pyarrow as pa, pyarrow.parquet as pq
     try:
         table = pq.read_table(path, page_checksum_verification=True).combine_chunks()
-        told = json.loads((table.schema.metadata or {}).get(b'xrd_nb_index', '{}'))
+        told = json.loads(table.schema.metadata[b'xrd_nb_index'] if table.schema.metadata else '{}')
         if told.get('version') != VERSION: raise ValueError(f'version {told.get("version", "not told")}, this one reads {VERSION}')
         axes = np.frombuffer(base64.b64decode(told['axes']), '<f4').reshape(told['points'], -1)
         column = {name: table[name].chunk(0) for name in table.column_names}
@@ -330,7 +330,8 @@ def read_index(
         if len(axes) != _POINTS or len(values['root']) != offset[-1]: raise ValueError('its parts do not fit together')
         return PatternIndex(frame, elements, offset, values['angle'], values['root'], values['prints'].reshape(len(frame), -1), axes)
     except FileNotFoundError: raise XrdInputError('no such file', path) from None
-    except (OSError, pa.ArrowException, KeyError, ValueError, IndexError, TypeError, AttributeError) as error:
+    except KeyError: raise XrdInputError('is no index of xrd-nb index', path) from None
+    except (OSError, pa.ArrowException, ValueError, IndexError, TypeError, AttributeError) as error:
         raise XrdInputError(f'is no index of xrd-nb index ({str(error).splitlines()[0]})', path) from None
 
 # %% ../nbs/21_search.ipynb #6748456c
