@@ -38,7 +38,7 @@ def test_judge_drawings():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.latent import crystal_patterns
-    from xrd_nb.lattices import index_peaks, judge_drawings, keep_drawings, lattice_fits, perfect_drawings
+    from xrd_nb.lattices import chief_peaks, index_peaks, judge_drawings, keep_drawings, lattice_fits, perfect_drawings
     from xrd_nb.training import RunSettings, train
     from xrd_nb.vae import VAE, drawn_peaks
     import json, numpy as np, pytest, tempfile, torch
@@ -47,7 +47,8 @@ def test_judge_drawings():
     real = perfect_drawings(crystal_patterns(cubic)[0])
     told = lattice_fits(real)
     assert told.fits.mean() > 0.9 and (told.peaks >= 8).all() and told.merit.median() > 3*told.chance.median()
-    one = drawn_peaks(real[told.row[0]])[:12]
+    one = chief_peaks(drawn_peaks(real[told.row[0]]))
+    assert chief_peaks([30., 30.4, 31, 29.4, 29.6]) == [30, 31, 29.4] and chief_peaks([30., 40, 50], 2) == [30, 40]
     cell, edge = index_peaks(one), np.linalg.norm(cubic.lattice[told.row[0]][0])
     assert cell.merit[0] == told.merit[0]
     rng = np.random.default_rng(0)

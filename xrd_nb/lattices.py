@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNKNOWNS', 'CENTRINGS', 'LONGEST', 'SMALL', 'LOWEST', 'CROWDED', 'REACH', 'SHARPEST', 'TRIED', 'PEAKS', 'FEWEST',
-           'quadratic_rows', 'cell_edges', 'trial_cells', 'figures_of_merit', 'adjusted', 'index_peaks', 'lattice_fits',
-           'perfect_drawings', 'judge_drawings', 'keep_drawings']
+           'APART', 'quadratic_rows', 'cell_edges', 'trial_cells', 'figures_of_merit', 'adjusted', 'index_peaks',
+           'chief_peaks', 'lattice_fits', 'perfect_drawings', 'judge_drawings', 'keep_drawings']
 
 # %% ../nbs/21_lattices.ipynb #1a770003
 from functools import lru_cache
@@ -165,18 +165,28 @@ def index_peaks(
 
 # %% ../nbs/21_lattices.ipynb #1a770022
 PEAKS, FEWEST = 12, 8 # of a pattern: how many are asked, and how many are needed
+APART = 0.5 # degrees: maxima closer than that to a stronger one are parts of it
+
+def chief_peaks(
+    two_theta: np.ndarray, # degrees, the strongest first, (n,)
+    most: int=PEAKS, # how many are kept
+) -> list: # degrees, the strongest first
+    "The strongest peaks that stand apart."
+    kept = []
+    for angle in two_theta:
+        if len(kept) < most and all(abs(angle - k) >= APART for k in kept): kept.append(float(angle))
+    return kept
 
 def lattice_fits(
     drawn: np.ndarray, # intensity on the default grid, (N, 4250)
     seed: int=0, # of the scrambled lists
 ) -> pd.DataFrame: # a row a pattern with peaks enough: row, peaks, merit, chance (merit of a scrambled list as long), fits
     "Which patterns have peaks that fit a lattice better than 95 % of scrambled lists."
-    lists = {i: found for i, one in enumerate(drawn) if len(found := drawn_peaks(one)[:PEAKS]) >= FEWEST}
+    lists = {i: found for i, one in enumerate(drawn) if len(found := chief_peaks(drawn_peaks(one))) >= FEWEST}
     if not lists: raise XrdInputError(f'no pattern has {FEWEST} peaks')
     pool, rng = np.concatenate(list(lists.values())), np.random.default_rng(seed)
     best = lambda peaks: index_peaks(peaks).merit.max()
-    scrambled = lambda n: list(dict.fromkeys(rng.permutation(pool)))[:n] # no angle twice
-    table = pd.DataFrame([(i, len(x), best(x), best(scrambled(len(x)))) for i, x in lists.items()],
+    table = pd.DataFrame([(i, len(x), best(x), best(chief_peaks(rng.permutation(pool), len(x)))) for i, x in lists.items()],
                          columns=['row', 'peaks', 'merit', 'chance']).fillna(0)
     return table.assign(fits=table.merit > table.chance.quantile(0.95))
 

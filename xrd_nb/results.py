@@ -442,7 +442,7 @@ def runs_in_short(
     folder: str|Path, # of result files
 ) -> str: # tables in Markdown, each under its data
     "Accuracies of crystal system and space group; errors of formation energy and band gap under ideal rendering."
-    results, parts = read_results(folder)[0], []
+    results, parts, below = read_results(folder)[0], [], []
     for data in dict.fromkeys(r['data'] for r in results):
         mine = [r for r in results if r['data'] == data]
         symmetry, errors = long_table(mine, True), long_table(mine, False)
@@ -452,8 +452,8 @@ def runs_in_short(
             parts.append((f'{data}: top-1 accuracy in per cent (95 % interval)', pd.concat(grids)))
         if len(errors):
             shown = property_details(errors[errors['property'].isin(['formation_energy_per_atom', 'band_gap']) & (errors['rendering'] == 'ideal')])
-            parts.append((f'{data}: errors of properties', shown[['property', 'split', 'answered by', 'n', 'unit', 'MAE', 'MAE/MAD', '90 % intervals hold %']]))
-    return '\n\n'.join(f'*{title}*\n\n{markdown_table(table)}' for title, table in parts)
+            below.append((f'{data}: mean absolute errors (95 % interval) of properties, ideal patterns', shown[['property', 'split', 'answered by', 'n', 'unit', 'MAE', 'MAE/MAD', '90 % intervals hold %']]))
+    return '\n\n'.join(f'*{title}*\n\n{markdown_table(table)}' for title, table in parts + below)
 
 # %% ../nbs/24_results.ipynb #4f450863
 def identify_table(
