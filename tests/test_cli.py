@@ -57,10 +57,14 @@ def test_stored_results_name_their_command():
     assert len(results) and not len(rejected)
     told = xrd_nb('train', '--help')[1]
     for result in results:
-        words = shlex.split(train_command(result))
-        assert words[:2] == ['xrd-nb', 'train'] and all(w in told for w in words if w.startswith('--'))
-        given = dict(zip(words[2::2], words[3::2]))
-        assert all(str(result['settings'][k]) == given['--' + k.replace('_', '-')] for k in ('task', 'model', 'size', 'split', 'epochs', 'batch_size', 'learning_rate', 'conditions', 'seed'))
+        members = result.get('members', [result]) # a line each
+        lines = train_command(result).splitlines()
+        assert len(lines) == len(members)
+        for line, member in zip(lines, members):
+            words = shlex.split(line)
+            assert words[:2] == ['xrd-nb', 'train'] and all(w in told for w in words if w.startswith('--'))
+            given = dict(zip(words[2::2], words[3::2]))
+            assert all(str(member['settings'][k]) == given['--' + k.replace('_', '-')] for k in ('task', 'model', 'size', 'split', 'epochs', 'batch_size', 'learning_rate', 'conditions', 'seed'))
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_help_has_an_example(command):

@@ -175,7 +175,7 @@ def test_examples_of_the_readme_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
     for code in snippets(): exec(code.replace('epochs=30', 'epochs=1'), names)
-    assert len(snippets()) == 6 and names['patterns'].shape == (60, 4250) and len(names['values']) == names['held'].test.sum() > 0
+    assert len(snippets()) == 7 and names['patterns'].shape == (60, 4250) and len(names['values']) == names['held'].test.sum() > 0
     assert names['intensity'].max() == 1 and (tmp_path/'map.html').exists() and 'top-1' in capsys.readouterr().out
 
 class Page(HTMLParser):

@@ -367,11 +367,6 @@ def model_card(
         '## Limits', '', 'One phase is assumed. Mixtures and wrong wavelengths are mostly not noticed. The 90 % promises hold for patterns like the simulated ones. Energies and gaps are those of the PBE functional.', ''])
 
 # %% ../nbs/22_identify.ipynb #3b89ebbd
-def _began_with(start): # the record of the weights that a run started from, None where there is none
-    if not start or not Path(start).is_file(): return None
-    from xrd_nb.training import read_config
-    return read_config(Path(start).parent) if Path(start).with_name('config.json').is_file() else read_identifier(start)[1].get('training')
-
 MOST_EXEMPLARS = 45_000 # as many as leave the file below 15 MB
 
 def keep_exemplars(
@@ -393,6 +388,12 @@ def keep_exemplars(
     table = data.crystals[some]
     owner = np.repeat(np.arange(len(some)), np.diff(table.site_offset))
     return Exemplars.keep(np.concatenate(features), groups[some], element_bits(owner, table.number, len(some)))
+
+# %% ../nbs/22_identify.ipynb #3b89ebbe
+def _began_with(start): # the record of the weights that a run started from, None where there is none
+    if not start or not Path(start).is_file(): return None
+    from xrd_nb.training import read_config
+    return read_config(Path(start).parent) if Path(start).with_name('config.json').is_file() else read_identifier(start)[1].get('training')
 
 def make_identifier(
     run: str|Path, # a finished run of the task 'everything'
