@@ -151,3 +151,24 @@ def test_demo(tmp_path):
     code, out, _ = xrd_nb('demo', '--out', tmp_path/'report', '--epochs', 1, '--quiet')
     assert code == 0 and 'crystal system' in out
     assert {'index.html', 'metrics.json', 'run'} <= {p.name for p in (tmp_path/'report').iterdir()}
+
+def test_outputs_are_looked_at_first(tmp_path):
+    own, two = tmp_path/'own.parquet', [tmp_path/'a'/'q.xy', tmp_path/'b'/'q.xy']
+    bundled_crystals()[:6].to_parquet(own)
+    before = own.read_bytes()
+    for command in (('simulate', own, '-o', own), ('pack', own, '-o', own), ('index', own, '-o', own)):
+        code, _, told = xrd_nb(*map(str, command))
+        assert code == 2 and 'another name' in told and own.read_bytes() == before
+    for command, word in ((('simulate', own, '-o', tmp_path/'p.parquet', '--plot', tmp_path/'p.xyz'), '.png'), (('pack', own, '-o', tmp_path/'packed'), '.parquet'),
+                          (('index', own, '-o', tmp_path), 'folder'), (('identify', own, '--plot', tmp_path/'p.jpg'), '.png'), (('identify', own, own, '--plot', tmp_path/'p.png'), 'folder')):
+        code, _, told = xrd_nb(*map(str, command))
+        assert code == 2 and word in told.splitlines()[-1] and len(told.splitlines()) == 1, command
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['own.parquet'] # nothing was begun
+    from xrd_nb.profiles import GRID, render
+    from xrd_nb.reflections import powder_reflections
+    for path in two:
+        path.parent.mkdir()
+        y = render(powder_reflections(bundled_crystals()[:1], two_theta=(4, 95)))[0]
+        path.write_text('\n'.join(f'{a:.2f} {5 + 2000*b:.0f}' for a, b in zip(GRID.two_theta, y)))
+    assert xrd_nb('identify', *map(str, two), '--wavelength', '1.5406', '--plot', str(tmp_path/'drawn'))[0] == 0
+    assert sorted(p.name for p in (tmp_path/'drawn').iterdir()) == ['q-2.png', 'q.png'] # a picture each

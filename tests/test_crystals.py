@@ -56,6 +56,21 @@ def test_formulas():
     assert np.allclose(frame.density, cell.density, rtol=1e-5)
 
 
+def test_wrong_columns():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import CrystalTable, bundled_crystals
+    import pandas as pd, pytest, tempfile
+    few = bundled_crystals()[:4]
+    with tempfile.TemporaryDirectory() as place:
+        few.to_parquet(f'{place}/good.parquet')
+        good = pd.read_parquet(f'{place}/good.parquet')
+        for change, told in ((dict(space_group='Fm-3m'), 'space_group'), (dict(density='heavy'), 'density'), (dict(band_gap='wide'), 'band_gap'), (dict(number=[['Si', 'O']]*4), 'lists of numbers')):
+            good.assign(**change).to_parquet(f'{place}/bad.parquet')
+            with pytest.raises(XrdInputError, match=told): CrystalTable.read(f'{place}/bad.parquet')
+        good.assign(id=[None]*4).to_parquet(f'{place}/unnamed.parquet')
+        assert CrystalTable.read(f'{place}/unnamed.parquet').frame.id.tolist() == [f'unnamed#{i}' for i in range(4)]
+
+
 def test_joined_tables():
     from xrd_nb.crystals import CrystalTable, bundled_crystals
     left, right = bundled_crystals()[:5], bundled_crystals()[3:9]

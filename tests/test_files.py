@@ -121,6 +121,20 @@ def test_raw_formats():
     assert read_raw(files[2]).metadata['scans'] == 2 and read_raw(files[2]).anode == 'Co'
 
 
+def test_cif_radiation():
+    from xrd_nb.files import read_powder_cif
+    import numpy as np
+    rows = '\n'.join(f'{10 + 0.02*i:.2f} {100 + i*i % 37}' for i in range(40))
+    scan = 'data_{}\n{}\nloop_\n_pd_meas_2theta_scan\n_pd_meas_counts_total\n' + rows + '\n'
+    first = 'data_crystal\n_diffrn_radiation_wavelength 0.71073\n_cell_length_a 5.0\n'
+    read = lambda text: read_powder_cif(text.encode())
+    assert read(first + scan.format('powder', '_diffrn_radiation_wavelength 1.5406')).wavelength == 1.5406 # that of the counts' own block
+    assert read(first + scan.format('powder', '')).wavelength == 0.71073 # another's, where its own tells none
+    two = 'loop_\n_diffrn_radiation_wavelength_id\n_diffrn_radiation_wavelength\n_diffrn_radiation_wavelength_wt\n2 1.54443 0.5\n1 1.54059 1.0\n'
+    assert read(scan.format('powder', two)).wavelength == 1.54059 # the stronger of a doublet
+    assert not read(scan.format('powder', '')).metadata['remarks'] and 'neutrons' in read(scan.format('powder', '_diffrn_radiation_probe neutron')).metadata['remarks'][0]
+
+
 def test_maker_formats():
     import io, zipfile
     import numpy as np

@@ -34,6 +34,9 @@ def test_labelled_patterns():
     import numpy as np, pandas as pd, pytest, tempfile
     with tempfile.TemporaryDirectory() as place:
         with pytest.raises(XrdInputError, match='labels.csv'): labelled_patterns(place)
+        for text in ('', 'file,phase\na.xy,salt\n'):
+            (Path(place)/'labels.csv').write_text(text)
+            with pytest.raises(XrdInputError, match='labels.csv'): labelled_patterns(place)
         peaks = 20 + 900*np.exp(-((GRID.two_theta % 9 - 4)/0.1)**2)
         np.savetxt(f'{place}/a.xy', np.column_stack([GRID.two_theta, peaks])[1000:], fmt='%.3f')
         label = dict(file='a.xy', phase='salt', space_group=225, source='here', use='dev')

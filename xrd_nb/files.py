@@ -87,8 +87,7 @@ def _settle_commas(text):
     if not _STRONG.search(text): return text.replace(',', ' ')
     numbers = re.findall(r'[\d.,]*\d,\d[\d.,]*', text)
     grouped = all(re.fullmatch(r'\d{1,3}(,\d{3})+(\.\d*)?', x) for x in numbers)
-    few = lambda: len(numbers) < text.count('\n') + 1 # decimals would stand in every line, thousands only in some
-    if grouped and ('.' in text or few()): return text.replace(',', '')
+    if grouped and ('.' in text or len(numbers) < text.count('\n') + 1): return text.replace(',', '') # decimals would stand in every line
     if '.' not in text: return text.replace(',', '.')
     points = re.findall(r'[\d.,]*\d\.\d[\d.,]*', text)
     if all(re.fullmatch(r'\d{1,3}(\.\d{3})+(,\d*)?', x) for x in points) and all(x.count(',') == 1 for x in numbers):

@@ -174,7 +174,8 @@ def chief_peaks(
     "The strongest peaks that stand apart."
     kept = []
     for angle in two_theta:
-        if len(kept) < most and all(abs(angle - k) >= APART for k in kept): kept.append(float(angle))
+        if len(kept) == most: break
+        if all(abs(angle - k) >= APART for k in kept): kept.append(float(angle))
     return kept
 
 def lattice_fits(
