@@ -120,19 +120,12 @@ def test_outputs_are_fit_to_print(name):
 REFERENCE = 0.25 # seconds of processor time for `yardstick`
 USED = {} # seconds of processor time by notebook
 
-def child_seconds(): # of processes that have ended
-    try: import resource
-    except ImportError: return time.perf_counter()
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
 @EACH
-def test_runs_and_was_run(name, tmp_path):
-    start = child_seconds()
-    run_notebook(ROOT/'nbs'/name, ROOT, tmp_path/'run.ipynb')
-    USED[name] = child_seconds() - start
+def test_runs_and_was_run(name, notebook_runs):
+    run, path = notebook_runs[name]
+    USED[name] = float(re.search(r'([\d.]+) s of processor time\s*\Z', run.result())[1])
     flags = settings(ROOT)['tst_flags'].split()
-    fresh, saved = ([c for c in code_cells(path) if is_run(c['source'], flags)] for path in (tmp_path/'run.ipynb', name))
+    fresh, saved = ([c for c in code_cells(p) if is_run(c['source'], flags)] for p in (path, name))
     assert kinds(fresh) == kinds(saved), 'saved outputs are not those of a run; run .ci/sync --run'
     assert not [c for c in saved if c['source'].strip() and not c['outputs'] and ends_in_a_value(c['source'])], 'cells that were not run'
 

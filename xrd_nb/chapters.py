@@ -11,6 +11,8 @@ __all__ = ['HEADER', 'FRONT', 'PARTS', 'CLEAN', 'find_checkout', 'need', 'notebo
 # %% ../nbs/29_chapters.ipynb #d83588b5
 import io, json, os, re, shutil, subprocess, sys, tempfile, tokenize
 from base64 import b64decode, b64encode
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from .core import XrdInputError
 
@@ -235,6 +237,7 @@ def execute(
         sys.stderr.writelines(line for o in cell.outputs if o.get('name') == 'stderr' for line in o.text)
         cell['outputs'] = tidy_outputs(cell.outputs)
     write_nb(nb, saved)
+    sys.stderr.write(f'{Path(path).name}: {sum(os.times()[:4]):.1f} s of processor time\n')
 
 # %% ../nbs/29_chapters.ipynb #864c8dde
 def settings(
@@ -253,7 +256,7 @@ def run_python(
 ) -> str: # what it wrote to the error stream
     "Run a program in a fresh Python; where it fails, say with what."
     env = {k: v for k, v in os.environ.items() if k != 'IN_TEST'} # nbdev exports nothing while that is set
-    env |= dict(COLUMNS='80', NO_COLOR='1', PYTHONHASHSEED='0', PYTHONIOENCODING='utf-8', MPLBACKEND='agg')
+    env |= dict(COLUMNS='80', NO_COLOR='1', PYTHONHASHSEED='0', PYTHONIOENCODING='utf-8', MPLBACKEND='agg', OMP_NUM_THREADS='1')
     command = [sys.executable, '-c', code, *map(str, args)]
     done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, encoding='utf-8')
     if done.returncode: raise RuntimeError((done.stderr or done.stdout).strip() or f'exit code {done.returncode}')
@@ -263,7 +266,7 @@ def run_notebook(
     path: str|Path, # .ipynb
     root: str|Path, # the checkout; the notebook runs in its nbs/
     saved: str|Path|None=None, # where to write the result, in place by default
-) -> str: # what was written to the error stream: warnings, progress
+) -> str: # what was written to the error stream: warnings, progress, and last the processor time
     "Run one notebook in a process of its own and save it with its outputs."
     need('execnb')
     path, flags = Path(path).resolve(), settings(root).get('tst_flags', '').split()
@@ -307,8 +310,9 @@ def sync(
     root = find_checkout(root)
     need('nbdev')
     run_python('from nbdev import nbdev_export as export; export()', cwd=root) # first, since test cells import the modules
-    for path in notebooks(root):
-        if run or path.stem == 'index': sys.stderr.write(run_notebook(path, root))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = pool.map(partial(run_notebook, root=root), [p for p in notebooks(root) if run or p.stem == 'index'])
+        sys.stderr.writelines(runs)
     write_tests(root)
     for name in FRONT:
         if (root/f'nbs/{name}.ipynb').exists(): write_readme(root, name)

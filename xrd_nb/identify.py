@@ -71,7 +71,7 @@ def set_floor(
     return float(told[rank - 1]) if rank <= len(told) else 0.
 
 # %% ../nbs/22_identify.ipynb #d7d39016
-MIX = dict(weight=0.9, strange=0.5, alike=0.9, sharpness=20.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
+MIX = dict(weight=0.8, strange=0.5, alike=0.9, sharpness=30.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
 VOTERS = 100 # known crystals that have a vote
 
 def votes(
@@ -90,8 +90,10 @@ def mix(
     p: np.ndarray, # probabilities of the network, (N, 230)
     vote: np.ndarray, # of `votes`, (N, 230)
 ) -> dict: # probabilities by level, (N, 7), (N, 101) and (N, 230)
-    "Both opinions, at every level."
-    return {level: collapse((1 - vote.sum(1, keepdims=True))*p + vote, level) for level in SYMMETRY_TASKS}
+    "Both opinions, at every level: each vote counts as the network holds its space group probable, all together as before."
+    weight, joint = vote.sum(1, keepdims=True), vote*(p + 1e-3) # a little for what the network has ruled out
+    joint *= weight/np.maximum(joint.sum(1, keepdims=True), 1e-12)
+    return {level: collapse((1 - weight)*p + joint, level) for level in SYMMETRY_TASKS}
 
 # %% ../nbs/22_identify.ipynb #be17c5a6
 def peak_evidence(
