@@ -305,9 +305,9 @@ def show_table(
     Console(markup=False, highlight=False, width=screen.width if screen.is_terminal else 400).print(drawn)
 
 # %% ../nbs/30_cli.ipynb #0ac92f71
-@app.command(epilog='Example: xrd-nb embed runs/first -o map.html --patterns scan.xy --colour density')
+@app.command(epilog='Example: xrd-nb embed --patterns scan.xy -o map.html, or for a run of your own: xrd-nb embed runs/first --colour density')
 def embed(
-    run: Annotated[Path, typer.Argument(help='folder that xrd-nb train made')],
+    run: Annotated[Optional[Path], typer.Argument(help='folder that xrd-nb train made, or file of xrd-nb calibrate; default: the network of xrd-nb identify')] = None,
     crystals: CrystalsOption = None,
     out: Annotated[Path, typer.Option('-o', '--out', help='page for the map; a picture (.png), measures (.csv) and, by pca, the map to be kept (.json, .parquet) are written beside it')] = Path('map.html'),
     patterns: Annotated[Optional[list[Path]], typer.Option('--patterns', help='measured file, or folder of them, drawn as stars; may be given again')] = None,
@@ -327,7 +327,7 @@ def embed(
         stars, rejected = map_onto(run, onto, out, table, files, **settings)
         say(stars.round(3).to_string(index=False, max_rows=20))
     else:
-        table = run_crystals(run, crystals)
+        table = run_crystals(run, crystals) if run and run.is_dir() else load_crystals(crystals or ['bundled'])
         measures, rejected = map_run(run, table, out, method, dim, files=files, **settings)
         if len(measures): say(measures[['representation', 'width', 'n', 'knn', 'linear', 'baseline_majority', 'trustworthiness']].round(3).to_string(index=False))
         else: say('not measured: too few crystals of known crystal system')
