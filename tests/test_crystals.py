@@ -112,22 +112,6 @@ def test_pymatgen_round_trip():
     with pytest.raises(XrdInputError, match='do not match'): CrystalTable.from_pymatgen([mixed], ids=['a', 'b'])
 
 
-def test_bundled():
-    from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.core import data_file
-    from xrd_nb.symmetry import SG_TO_CS
-    import numpy as np, pyarrow.parquet as pq
-    table = bundled_crystals()
-    assert 2000 <= len(table) <= 4000 and data_file('bundled_crystals.parquet').stat().st_size < 2e6
-    assert len(table.rejected) == 0
-    assert set(SG_TO_CS[table.frame.space_group]) == set(range(7))
-    assert not table.frame.duplicated(['formula', 'space_group']).any()
-    assert table.frame.reference.notna().all()
-    assert b'Downs' in pq.read_schema(data_file('bundled_crystals.parquet')).metadata[b'citation']
-    assert (table.frame.symmetry_agrees.fillna(True)).all()
-    assert (np.diff(table.number)[np.diff(np.repeat(np.arange(len(table)), np.diff(table.site_offset))) == 0] >= 0).all()
-
-
 def test_indexing_and_parquet():
     from xrd_nb.crystals import CrystalTable, bundled_crystals
     from xrd_nb.core import XrdInputError

@@ -79,37 +79,3 @@ def test_symmetry_table():
     assert (table['top1_low'] <= table['top1']).all() and (table['top1'] <= table['top1_high']).all()
     assert np.allclose(table['baseline_balanced_accuracy'], [1/4, 1/4, 1/5, 1/4])
     assert readable_symmetry(table.reset_index()).loc[0, 'top-1 %'] == '83.3'
-
-
-def test_accuracy_by_class():
-    from xrd_nb.evaluation import accuracy_by_class, hits
-    import numpy as np
-    rng = np.random.default_rng(0)
-    target, train, prob = rng.integers(1, 231, 500), rng.integers(1, 200, 900), rng.dirichlet(np.ones(230)*0.05, 500)
-    table = accuracy_by_class(prob, target, train)
-    assert table['n_test'].sum() == 500 and (table.loc[table['class'] >= 200, 'n_train'] == 0).all()
-    assert np.isclose((table['accuracy']*table['n_test']).sum(), hits(prob, target - 1).sum())
-    assert accuracy_by_class(prob, target, train, 'crystal_system')['class'].iloc[-1] == 'cubic'
-
-
-def test_plots():
-    from xrd_nb.evaluation import plot_accuracy_by_class, plot_confusion
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt, numpy as np
-    rng = np.random.default_rng(0)
-    prob, target, train = rng.dirichlet(np.ones(230), 60), rng.integers(3, 231, 60), rng.integers(1, 100, 80)
-    counts = [int(t.get_text()) for t in plot_confusion(prob, target).texts if t.get_text() != '·']
-    assert sum(counts) == 60 # every crystal is in one cell, also where a system has none
-    assert 'none' in plot_accuracy_by_class(prob, target, train).get_xlabel()
-    plt.close('all')
-
-
-def test_paired_difference():
-    from xrd_nb.core import XrdInputError
-    from xrd_nb.evaluation import paired_difference
-    import numpy as np, pytest
-    assert paired_difference(np.ones(4), np.zeros(4)) == (1, 1, 1)
-    low, high = paired_difference([0, 1, 0, 1], [1, 0, 1, 0])[1:]
-    assert low <= 0 <= high
-    with pytest.raises(XrdInputError): paired_difference(np.ones(4), np.ones(2))

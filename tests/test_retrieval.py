@@ -51,15 +51,3 @@ def test_retrieval_measures():
     got_ = table_.set_index(['method', 'elements']).recall1
     assert got_['search', True] >= got_['search', False] > got_['chance', False] + 0.4 and len(readable_retrieval(table_)) == 6
     with pytest.raises(XrdInputError, match='not the crystals'): retrieval_ranks(index_, some_[::-1], np.arange(2), 'mild')
-
-
-def test_novelty():
-    import numpy as np
-    from xrd_nb.retrieval import auroc, novelty_kinds
-    rng_ = np.random.default_rng(0)
-    area_, low_, high_ = auroc(rng_.normal(1, 1, 300), rng_.normal(0, 1, 200))
-    assert abs(area_ - 0.760) < 0.05 and low_ < area_ < high_ # Φ(1/√2) = 0.760
-    keys_ = np.array([f'type {j//4}' for j in range(400)])
-    kinds_ = novelty_kinds(keys_)
-    fresh_, inside_, out_ = (set(keys_[kinds_ == k]) for k in ('new type', 'known', 'new crystal'))
-    assert not fresh_ & inside_ and out_ and out_ <= inside_ and set(kinds_) == {'known', 'new crystal', 'new type'}

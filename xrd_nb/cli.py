@@ -25,7 +25,6 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 def about():
     "Powder X-ray diffraction patterns from crystals, networks that read them, and honest reports of how well."
 
-# %% ../nbs/30_cli.ipynb #8558f5fe
 def main() -> None:
     "Entry point of the `xrd-nb` command: a user's mistake becomes one line and exit code 2."
     try: app(prog_name='xrd-nb')
@@ -33,7 +32,6 @@ def main() -> None:
     except OSError as e: say(f'xrd-nb: {f"{e.filename}: " if e.filename else ""}{e.strerror or e}', error=True); sys.exit(2)
     except KeyboardInterrupt: say('xrd-nb: interrupted; the same command goes on where a training run stopped', error=True); sys.exit(130)
 
-# %% ../nbs/30_cli.ipynb #06915d04
 def say(
     text: str, # one line or more
     error: bool=False, # to standard error
@@ -88,7 +86,6 @@ def check_output(
     if endings and out.suffix.lower() not in endings: raise XrdInputError(f'must end in {" or ".join(endings)}', out)
     if out.resolve() in [Path(i).resolve() for i in ([inputs] if isinstance(inputs, str) else inputs)]: raise XrdInputError('is what is read; give the output another name', out)
 
-# %% ../nbs/30_cli.ipynb #08e3a4f8
 def all_rejected(
     crystals: CrystalTable, # as read
     further: pd.DataFrame, # id, reason: left out later

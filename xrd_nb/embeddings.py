@@ -168,7 +168,6 @@ def knn_hits(
     voters = KNeighborsClassifier(min(k, len(train_features)))
     return classifier_hits(voters, train_features, train_labels, test_features, test_labels, standardise)
 
-# %% ../nbs/21_embeddings.ipynb #d6ba1294
 def knn_accuracy(
     train_features: np.ndarray, # (M, D)
     train_labels: np.ndarray, # (M,)

@@ -328,7 +328,6 @@ def all_tables(
         tables[f'{data}: the runs'] = run_details(mine)
     return tables
 
-# %% ../nbs/24_results.ipynb #aad136aa
 def markdown_table(
     table: pd.DataFrame, # of text
 ) -> str: # Markdown
@@ -437,7 +436,6 @@ def demo_table(
             f"torch {how['versions']['torch']}, xrd_nb {how['versions']['xrd_nb']}.")
     return rows[~rows.level.str.contains('merged')].to_markdown(index=False) + '\n\n' + note # the whole table stands in the report
 
-# %% ../nbs/24_results.ipynb #49b6d7ad
 def runs_in_short(
     folder: str|Path, # of result files
 ) -> str: # tables in Markdown, each under its data

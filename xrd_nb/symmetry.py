@@ -137,7 +137,6 @@ def best_element(
         if score > most and not (claimed & ~absent).any(): best, most, explained = letter, score, shown | claimed
     return best, explained
 
-# %% ../nbs/00_symmetry.ipynb #9c1e49f5
 @cache
 def hermann_mauguin() -> dict: # space-group number -> (short symbol, [lattice letter, entries of the full symbol])
     "Symbols in the standard setting, as spglib, pymatgen and the Materials Project write them."

@@ -80,7 +80,6 @@ def symmetry_loss(
     levels = head.levels(space_group[known])
     return sum(nn.functional.nll_loss(answer[level][known], y, reduction='sum') for level, y in levels.items())/(len(levels)*known.sum().clamp(min=1))
 
-# %% ../nbs/13_training.ipynb #093a894f
 def correct(
     answer: dict, # log-probabilities of a `SymmetryHead`
     space_group: torch.Tensor, # 1..230, 0 where unknown, (B,)
@@ -90,7 +89,6 @@ def correct(
     known = space_group > 0
     return {level: answer[level][known].argmax(1) == y for level, y in head.levels(space_group[known]).items()}
 
-# %% ../nbs/13_training.ipynb #3009db5f
 def no_gap(
     gap: torch.Tensor, # band gap, eV, NaN where unknown, (B,)
 ) -> torch.Tensor: # 1 where it is zero, 0 where not, NaN where unknown, (B,)
@@ -305,7 +303,6 @@ def read_config(
     if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
 
-# %% ../nbs/13_training.ipynb #4c1f0a71
 def labels_hash(
     crystals: CrystalTable, # N crystals
 ) -> str: # 16 hex digits
@@ -440,7 +437,6 @@ def device_name() -> str: # as a person would call it
     "The device that does the work."
     return torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu'
 
-# %% ../nbs/13_training.ipynb #086a0ac5
 def has_bf16() -> bool:
     "Whether the device multiplies bfloat16 in hardware; elsewhere it would only cost time."
     if torch.cuda.is_available(): return torch.cuda.is_bf16_supported(including_emulation=False)
