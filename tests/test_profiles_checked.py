@@ -60,7 +60,7 @@ def test_kalpha_doublet():
     from xrd_nb.profiles import GRID, Instrument, render
     from xrd_nb.form_factors import RADIATIONS
     from xrd_nb.reflections import powder_reflections
-    import numpy as np
+    import numpy as np, pytest, warnings
     silicon = CrystalTable.from_pymatgen([Structure.from_spacegroup('Fd-3m', Lattice.cubic(5.4312), ['Si'], [[0, 0, 0]])])
     def last_peak(kalpha2, radiation):
         y = render(powder_reflections(silicon, radiation=radiation, two_theta=(85, 90)), Instrument(U=0, V=0, W=0.002, X=0, kalpha2=kalpha2))[0]
@@ -70,6 +70,10 @@ def test_kalpha_doublet():
     at_second = np.abs(GRID.two_theta - second).argmin()
     assert abs(one[at_second]/one.max() - 0.5) < 0.05 and two[at_second] < 0.01
     assert np.abs(render(powder_reflections(silicon, radiation=1.2), Instrument(kalpha2=0.5)) - render(powder_reflections(silicon, radiation=1.2), Instrument(kalpha2=0))).max() == 0
+    with pytest.warns(UserWarning, match='CoKa1'): render(powder_reflections(silicon, 'CoKa')) # the mean of a doublet is one line, and says so
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        render(powder_reflections(silicon, 'CoKa'), Instrument(kalpha2=0))
 
 
 def test_kbeta_line():

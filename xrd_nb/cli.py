@@ -9,7 +9,7 @@ __all__ = ['app', 'CrystalsArgument', 'ManyCrystals', 'CrystalsOption', 'QuietOp
            'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
-import json, sys
+import json, sys, warnings
 from pathlib import Path
 from typing import Annotated, Optional
 import numpy as np
@@ -27,6 +27,7 @@ def about():
 
 def main() -> None:
     "Entry point of the `xrd-nb` command: a user's mistake becomes one line and exit code 2."
+    warnings.formatwarning = lambda message, *_: f'xrd-nb: {message}\n'
     try: app(prog_name='xrd-nb')
     except XrdInputError as e: say(f'xrd-nb: {e}', error=True); sys.exit(2)
     except OSError as e: say(f'xrd-nb: {f"{e.filename}: " if e.filename else ""}{e.strerror or e}', error=True); sys.exit(2)

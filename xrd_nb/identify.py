@@ -93,7 +93,7 @@ def mix(
 def peak_evidence(
     intensity: np.ndarray, # on the default grid, without background, (4250,)
     mask: np.ndarray, # bool, true where measured, (4250,)
-) -> float: # about 1 for noise alone, from 5 to some hundred for patterns
+) -> float: # about 1 for noise alone, from about 4 to some hundred for patterns
     "How far the fourth strongest of the maxima of 1° windows stands above its surroundings, over the usual one."
     y = np.asarray(intensity, float)[np.asarray(mask, bool)]
     if len(y) < 250: return 0.

@@ -49,7 +49,7 @@ def weights_file(
     "Where a network's weights lie."
     path = data_file('identify.safetensors') if run is None else Path(run)
     if path.suffix != '.safetensors': path = path/'model.safetensors'
-    if not path.is_file(): raise XrdInputError('is not a finished run', run)
+    if not path.is_file(): raise XrdInputError('is not a run that has finished, nor a file of weights', run)
     return path
 
 def open_network(

@@ -6,7 +6,7 @@
 __all__ = ['GRID', 'LINE_RANGE', 'SCHERRER_K', 'Grid', 'pseudo_voigt_shape', 'Instrument', 'Sample', 'peak_widths', 'march_dollase', 'texture_axes', 'textured_intensity', 'kalpha2_ratio', 'render', 'IDEAL', 'random_conditions', 'random_mask']
 
 # %% ../nbs/03_profiles.ipynb #6e6e8b70
-import math
+import math, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from types import SimpleNamespace
@@ -479,7 +479,7 @@ def render(
     threads: int|None=None, # one a core unless given
     impurity: Reflections|None=None, # lines of a second crystal for each of the N, same radiation
     impurity_share: np.ndarray|float=0.05, # its strongest line, of the first crystal's, (N,) or one for all
-    device: 'str|torch.device'='cpu', # another torch device, 'cuda' say, draws there as the chapter torch tells
+    device: 'str|torch.device'='cpu', # another torch device, 'cuda' say, draws there as the chapter torch patterns tells
     dtype: 'str|torch.dtype|None'=None, # of torch's pattern, float32 unless given; where given, torch draws on the CPU too
 ) -> 'np.ndarray|torch.Tensor': # float32, (N, grid.n), a tensor on its device where torch draws; a crystal without lines gives zeros
     "Powder patterns of many crystals under given conditions."
@@ -488,6 +488,8 @@ def render(
         raise XrdInputError(f'impurity needs lines of {n} crystals at {wavelength:g} Å, one for each pattern')
     rows = _condition_rows(n, instrument, sample, impurity_share)
     keys = _keys(rows, seed)
+    mean = next((name for name, value in RADIATIONS.items() if name.endswith('Ka') and abs(value - wavelength) < 1e-4), None)
+    if mean and (rows['kalpha2'] > 0).any(): warnings.warn(f'{mean} is the mean of a doublet and drawn as one line; lines computed for {mean}1 are drawn as two', stacklevel=2)
     if str(device) != 'cpu' or dtype is not None:
         from xrd_nb.simulate_torch import draw_patterns # a later chapter, needed by nobody who stays on the CPU
         return draw_patterns(reflections, rows, keys, texture_axes(reflections, sample), grid, normalise, impurity, device, dtype)
