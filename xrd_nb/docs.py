@@ -55,8 +55,8 @@ def directive(
     "A `#|` line."
     name, value = item
     words = json.dumps(value.strip('"'), ensure_ascii=False)
-    if name in ('fig-cap', 'fig-alt', 'tbl-cap'): return f'#| {name}: {words}'
-    return f'#| {name}: {value}' if name in ('eval', 'echo', 'output', 'include') else f'#| {name} {value}'.rstrip()
+    if name in ('fig-cap', 'fig-alt', 'tbl-cap', 'code-summary'): return f'#| {name}: {words}'
+    return f'#| {name}: {value}' if name in ('eval', 'echo', 'output', 'include', 'code-fold') else f'#| {name} {value}'.rstrip()
 
 # %% ../nbs/29_docs.ipynb #be230c39
 def one_each(

@@ -182,7 +182,7 @@ def measure_labelled(
     folder: str|Path, # with labels.csv
     train: pd.DataFrame, # the training crystals: formula, space_group
     use: str='dev', # 'dev' to tune, 'test' once a reported run
-) -> pd.DataFrame: # a row a level, predictor and part: n, minerals, top1 and top5 with intervals, ece with interval, trusted
+) -> pd.DataFrame: # a row a level, predictor and part: n, minerals, top1 and top5 with intervals; for the network ece with interval; with the index held, the share of truths in the 90 % sets
     "Accuracy on measured patterns beside the class frequencies and the nearest pattern."
     rows, scores = labelled_answers(identifier, folder, use)
     truth, mineral, table = rows.space_group.to_numpy(), rows.phase.to_numpy(), []
@@ -202,6 +202,7 @@ def measure_labelled(
                 for kind, found in (('top1', hit), ('top5', right5[which])):
                     low, high = mineral_interval(lambda i: found[i].mean(), mineral[which])
                     row |= {kind: float(found.mean()), f'{kind}_low': low, f'{kind}_high': high}
+                if name == 'network and index': row['held'] = float((p[which, column[which]] >= identifier.told['untold']['floor'][level]).mean())
                 if name.startswith('network'): row |= dict(zip(('ece', 'ece_low', 'ece_high'), (ece(np.arange(which.sum())), *mineral_interval(ece, mineral[which]))))
                 table.append(row)
     return pd.DataFrame(table)
