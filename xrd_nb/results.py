@@ -143,7 +143,7 @@ def network_name(
     result: dict, # of `read_results`
 ) -> str: # such as 'fcn paper', the conditions that it learned under if those were hard ones, and how many of them answered together
     "What to call the network of a result."
-    conditions = result['settings'].get('conditions', '')
+    conditions = result.get('settings', {}).get('conditions', '')
     hard = conditions.startswith(('lab', 'measured')) and result['model'] not in ('composition_mlp', 'cgcnn') # those read no pattern
     return f'{result["model"]} {result["size"]}'.strip() + (f', learned from {conditions}' if hard else '') + (f' × {len(result["members"])}' if 'members' in result else '')
 
