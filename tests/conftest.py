@@ -1,5 +1,4 @@
 "The notebooks run beside the other tests, so that no core is idle. Written by hand."
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest
@@ -15,9 +14,9 @@ def notebook_runs(request, tmp_path_factory): # by name, what a run of each note
     if not names:
         yield {}
         return
-    from xrd_nb.chapters import run_notebook
+    from xrd_nb.chapters import AT_ONCE, run_notebook
     root, folder = Path(__file__).resolve().parents[1], tmp_path_factory.mktemp('runs')
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         saved = {name: folder/f'{name.replace("/", "-")}' for name in names}
         yield {name: (pool.submit(run_notebook, root/'nbs'/name, root, path), path) for name, path in saved.items()}
         pool.shutdown(cancel_futures=True) # where a test failed under -x

@@ -141,6 +141,17 @@ def test_embed_keeps_a_map_and_sets_files_on_it(run, tmp_path):
     code, _, err = xrd_nb('embed', run, '--onto', page, '--patterns', scan, '-o', tmp_path/'new.html')
     assert code == 2 and 'only maps by pca' in err and err.count('\n') == 1
 
+def test_embed_without_a_run(crystals, tmp_path):
+    code, out, _ = xrd_nb('embed', '--crystals', crystals, '-o', tmp_path/'map.html', '--quiet')
+    assert code == 0 and 'map:' in out and (tmp_path/'map.html').exists()
+    code, _, err = xrd_nb('embed', tmp_path/'none.safetensors', '--crystals', crystals, '-o', tmp_path/'no.html', '--quiet')
+    assert code == 2 and 'not a run' in err and err.count('\n') == 1
+
+def test_a_mean_wavelength_says_so_in_one_line(crystals, tmp_path):
+    code, _, err = xrd_nb('simulate', crystals, '--radiation', 'CoKa', '-o', tmp_path/'p.parquet', '--quiet')
+    told = [line for line in err.splitlines() if 'CoKa1' in line]
+    assert code == 0 and len(told) == 1 and told[0].startswith('xrd-nb: CoKa is the mean') and 'Warning' not in err
+
 def test_a_property(crystals, tmp_path):
     assert xrd_nb('train', '--crystals', crystals, '--out', tmp_path/'run', '--task', 'density', '--epochs', 2, '--quiet')[0] == 0
     assert xrd_nb('evaluate', tmp_path/'run', '--quiet')[0] == 0

@@ -25,3 +25,5 @@ def test_recall():
     assert np.allclose(with_exemplars(p, said[:2]), (1 - WEIGHT)*p + said[:2])
     assert not recall(known, rng.normal(size=(3, 150))).any() # strangers remind of nobody
     with pytest.raises(XrdInputError, match='fit together'): replace(known, space_group=group[:3].astype(np.uint8))
+    for none in (0, 231):
+        with pytest.raises(XrdInputError, match='is none'): replace(known, space_group=np.full(500, none, np.uint8))

@@ -16,7 +16,7 @@ def test_resized():
 def test_calibration_keeps_its_promises():
     import numpy as np
     from xrd_nb.datasets import SYMMETRY_TASKS
-    from xrd_nb.identify import cool, fit_temperature, set_floor
+    from xrd_nb.identify import cool, fit_temperature, mix, set_floor
     draw = np.random.default_rng(1)
     logit = draw.normal(0, 1.5, (1500, 230))
     logit -= np.log(np.exp(logit).sum(1, keepdims=True))
@@ -26,6 +26,12 @@ def test_calibration_keeps_its_promises():
     assert all(np.allclose(cooled[level].sum(1), 1) for level in SYMMETRY_TASKS)
     assert np.argsort(cooled['space_group'][0]).tolist() == np.argsort(logit[0]).tolist()
     assert set_floor(np.eye(3)[:2], np.array([0, 1])) == 0 # two crystals can't promise 90 %: everything is in the set
+    tends, vote = np.full((1, 230), 0.5/229), np.zeros((1, 230))
+    tends[0, 61] = 0.5
+    assert np.allclose(mix(tends, vote)['space_group'], tends) # nobody votes
+    vote[0, [61, 224]] = 0.1, 0.5
+    mixed = mix(tends, vote)['space_group'][0]
+    assert np.isclose(mixed.sum(), 1) and mixed[61] > 0.7 and mixed[224] < 0.05 # the network outweighs many look-alikes of a group that it holds improbable
 
 
 def test_from_run_to_identifier():

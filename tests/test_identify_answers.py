@@ -10,6 +10,7 @@ def test_identifier_file():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.datasets import PROPERTY_UNITS, SYMMETRY_TASKS, element_fractions, network_input, targets
+    from xrd_nb.exemplars import Exemplars
     from xrd_nb.identify import Identifier, calibrate, hear, write_identifier
     from xrd_nb.search import build_index
     from xrd_nb.models import JointHead, build_network
@@ -32,6 +33,8 @@ def test_identifier_file():
             assert all(p['low'] <= p['value'] <= p['high'] for p in said['properties'].values())
         assert abs(plain['network'] - told['network']).max() > 0 # elements matter
         assert set(told['properties']) == {'density'} # the only one that these crystals know, always told with elements
+        few = Exemplars.keep(np.random.default_rng(0).normal(size=(50, net.width + 1)), fifty.frame.space_group.to_numpy(), np.zeros((50, 2), np.uint64))
+        with pytest.raises(XrdInputError, match='features for a network'): Identifier.load(write_identifier(net, kept | dict(exemplars=few), f'{place}/wide.safetensors'))
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(XrdInputError, match='no weights'): Identifier.load(path)
         save_file({'x': torch.zeros(1)}, f'{place}/other.safetensors')

@@ -59,3 +59,5 @@ def test_measured_patterns():
     assert scores.n.min() > 50 and scores.top1.between(0, 1).all()
     nearest = scores.query('predictor == "nearest pattern" and level == "crystal_system"').top1.item()
     assert nearest > scores.query('predictor == "frequencies" and level == "crystal_system"').top1.item()
+    held = scores.query('predictor == "network and index"').held
+    assert len(held) == 3 and held.between(0.75, 1).all() and scores.query('predictor == "frequencies"').held.isna().all() # sets that promise 90 %

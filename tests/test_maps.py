@@ -5,10 +5,10 @@ def test_maps():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.embeddings import latent_map
-    from xrd_nb.maps import Projection, fingerprint, fit_projection, map_onto, map_run, open_map
+    from xrd_nb.maps import Projection, Untold, fingerprint, fit_projection, held_back, map_onto, map_run, open_map, open_network
     from xrd_nb.training import RunSettings, train
     from pathlib import Path
-    import json, numpy as np, pytest, tempfile
+    import json, numpy as np, pytest, tempfile, torch
     dice = np.random.default_rng(0)
     wide = dice.normal(size=(40, 6)) @ dice.normal(size=(6, 6)) + 3
     for axes in (2, 3): assert np.allclose(fit_projection(wide, axes).place(wide), latent_map(wide, 'pca', dim=axes))
@@ -35,3 +35,11 @@ def test_maps():
         with pytest.raises(XrdInputError, match='nothing to set on the map$'): map_onto(trial, place/'map2.html', place/'new.html')
         for wrong in (dict(dim=4), dict(colour='taste'), dict(method='isomap')):
             with pytest.raises(XrdInputError): map_run(trial, few, place/'map.html', **wrong)
+    seer, one = open_network(), torch.rand(1, 2, 4250) # that of identify, told no elements
+    assert isinstance(seer, Untold) and tuple(seer.inputs) == ('pattern',)
+    salt = torch.zeros(1, 98); salt[0, [10, 16]] = 0.5
+    with torch.no_grad(): assert torch.equal(seer.features(one), seer.network.features(one, 0*salt)) and not torch.equal(seer.features(one), seer.network.features(one, salt))
+    asked = held_back(None, bundled_crystals())
+    assert 0.05 < asked.mean() < 0.15 # the test fold of the formula split
+    for nothing in ('no/such/run', 'no/such.safetensors'):
+        with pytest.raises(XrdInputError, match='not a run'): open_network(nothing)

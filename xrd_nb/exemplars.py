@@ -29,6 +29,7 @@ class Exemplars:
         n, d = self.places.shape
         if self.axes.shape != (len(self.centre), d) or self.space_group.shape != (n,) or self.elements.shape != (n, 2):
             raise XrdInputError('exemplars whose parts do not fit together')
+        if not ((self.space_group >= 1) & (self.space_group <= 230)).all(): raise XrdInputError('exemplars of a space group that is none')
         self.unit = unit_length(self.places/np.linalg.norm(self.axes, axis=0)) # the bytes' own scale undone
 
     def __len__(self) -> int: return len(self.places)

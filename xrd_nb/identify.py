@@ -172,6 +172,7 @@ def read_identifier(
         network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
         kept = {k.removeprefix('exemplars.'): v for k, v in state.items() if k.startswith('exemplars.')}
         told['exemplars'] = Exemplars.from_tensors(kept) if kept else None
+        if kept and len(told['exemplars'].centre) != network.width: raise ValueError(f'exemplars of {len(told["exemplars"].centre)} features for a network of {network.width}')
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise XrdInputError(f'holds no weights for identify ({str(error).splitlines()[0]})', path) from None
     told['novelty'] = {k.removeprefix('novelty.'): v.numpy() for k, v in state.items() if k.startswith('novelty.')}

@@ -99,16 +99,14 @@ def handed_on_table(
     seed: int=0, # of everything
 ) -> pd.DataFrame: # a row for what was done: shares of right crystal systems and space groups, and the latter's loss against the scans as counted with its 95 % interval
     "What the network says of the same scans, handed on in different ways."
-    truth, rows = crystals.frame.space_group.to_numpy(int), []
+    truth, right = crystals.frame.space_group.to_numpy(int), {}
     scans = 5000*render(powder_reflections(crystals, 'CuKa1', LINE_RANGE), *random_conditions(len(truth), seed), seed=seed)
     for name, patterns in handed_on(scans).items():
         x = np.array([to_grid(p) for p in patterns], np.float32)
         said = np.exp(answers_at_sizes(identifier.network, x, np.zeros((len(x), N_ELEMENTS)))['space_group'])
-        right = {level: hits(collapse(said, level), level_columns(truth, level)) for level in ('crystal_system', 'space_group')}
-        counted = right['space_group'] if not rows else counted # they come first
-        lost = paired_difference(counted, right['space_group'])
-        rows.append(dict(handed_on=name, **{level: float(hit.mean()) for level, hit in right.items()}, **dict(zip(('lost', 'low', 'high'), lost))))
-    return pd.DataFrame(rows)
+        right[name] = {level: hits(collapse(said, level), level_columns(truth, level)) for level in ('crystal_system', 'space_group')}
+    lost = {name: paired_difference(right['as counted']['space_group'], hit['space_group']) for name, hit in right.items()}
+    return pd.DataFrame([dict(handed_on=name, **{level: float(h.mean()) for level, h in hit.items()}, **dict(zip(('lost', 'low', 'high'), lost[name]))) for name, hit in right.items()])
 
 # %% ../nbs/22_labelled.ipynb #ae3d6f76
 def mineral_interval(
