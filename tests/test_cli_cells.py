@@ -40,6 +40,9 @@ def test_pack_and_join():
         assert where([str(first)]) == str(first.resolve()) and where(['bundled', str(first)]) == ['bundled', str(first.resolve())]
         told = CliRunner().invoke(app, ['simulate', f'{place}/packed.parquet', '-o', f'{place}/patterns.parquet', '--quiet'])
         assert told.exit_code == 0 and len(pd.read_parquet(f'{place}/patterns.parquet')) == 11
+        told = CliRunner().invoke(app, ['invent', str(second), '-o', f'{place}/invented.parquet'])
+        made = CrystalTable.read(f'{place}/invented.parquet')
+        assert told.exit_code == 0 and f'{len(made)} crystals' in told.output and 'after 7' in told.output and (made.frame.source == 'invented').all()
 
 
 def test_killed_run_resumes():

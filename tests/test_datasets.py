@@ -88,6 +88,17 @@ def test_dataset():
     shown, hidden = worst['pattern'].unbind(1)
     assert (shown.amax(1) == 1).all() and (shown[hidden == 0] == 0).all() and 0 < (hidden == 0).float().mean() < 0.5
     assert 10 < (worst['composition'].sum(1) == 0).sum() < 50
+    few = bundled_crystals()[:60]
+    lines, answers = powder_reflections(few, two_theta=LINE_RANGE, members=True), targets(few, 'everything')
+    told = dict(others=dict(composition=np.ones((60, 98))), inputs=('pattern', 'composition'), untold=0.5)
+    plain, other = (PatternDataset(lines, answers, 'measured', crystals=crystals, **told) for crystals in (None, few))
+    batch, again, usual = other[keys := list(range(60))], other[keys], plain[keys]
+    assert all((batch[name] == again[name]).all() for name in ('pattern', 'composition')) and (batch['pattern'] != usual['pattern']).any((1, 2)).float().mean() > 0.6 # a cubic cell can't be strained at equal volume
+    assert (batch['composition'] == usual['composition']).all() and (batch['target'][:, 0] == usual['target'][:, 0]).all() # the space group stays
+    unknown = batch['target'][:, 1:].isnan().all(1)
+    assert 5 < unknown.sum() < 30 and (batch['composition'][unknown] == 0).all() # exchanged: nobody is told, nothing is asked
+    few.frame['source'] = 'invented'
+    assert np.isnan(targets(few, 'everything')[:, 1:]).all()
     assert 'composition' not in PatternDataset(lines, answers, untold=0.5)[[0]] # nothing to withhold
 
 

@@ -24,6 +24,27 @@ def test_who_trains_what():
     assert all(v.abs().max() > 0 for v in moved.values())
 
 
+def test_only_learned_from():
+    import numpy as np, pytest
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.crystals import CrystalTable, bundled_crystals
+    from xrd_nb.training import RunSettings, make_loaders, prepare
+    from xrd_nb.variation import invented, is_invented
+    real = bundled_crystals()[:150]
+    both = CrystalTable.join([real, invented(real)], ['real', 'invented'])
+    for split in ('random', 'formula', 'prototype'):
+        data = prepare(both, 'everything', split)
+        made = is_invented(data.crystals)
+        assert 80 < made.sum() < 150 and (data.fold[made] == 'train').all() and np.isnan(data.target[made, 1:]).all() and np.isfinite(data.target[made, 0]).all()
+        assert (data.fold[~made] == prepare(real, 'everything', split).fold).all()
+    composition = data.dataset(made | ~made, 'ideal', inputs=('composition',)).others['composition']
+    assert not composition[made].any() and np.allclose(composition[~made].sum(1), 1)
+    learned, watched = make_loaders(data, RunSettings('everything', 'fcn_elements', varied=True), ('pattern',))
+    assert learned.dataset.crystals is not None and watched.dataset.crystals is None
+    for settings in (RunSettings('density', varied=True), RunSettings('space_group', 'cgcnn', varied=True)):
+        with pytest.raises(XrdInputError, match='keep their symmetry'): settings.check()
+
+
 def test_two_processes_one_network():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'CrystalsArgument', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'PICTURES', 'ROWS', 'about', 'main', 'say',
            'finish', 'load_crystals', 'check_output', 'all_rejected', 'simulate', 'write_patterns', 'plot_first',
-           'pack', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table', 'embed',
-           'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
+           'pack', 'invent', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table',
+           'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
 import json, sys, warnings
@@ -191,6 +191,21 @@ def pack(
     lost = write(table, out, prototypes, cache)
     finish(all_rejected(table, lost), f'{len(table) - len(lost):,} crystals in {out}, {out.stat().st_size/1e6:.3g} MB')
 
+# %% ../nbs/30_cli.ipynb #07a00101
+@app.command(epilog='Example: xrd-nb invent mp_symmetry.parquet -o invented.parquet; then xrd-nb train --crystals mp_symmetry.parquet --crystals invented.parquet --varied --out runs/first')
+def invent(
+    crystals: ManyCrystals,
+    out: Annotated[Path, typer.Option('-o', '--out', help='Parquet file for the invented crystals')] = Path('invented.parquet'),
+    seed: Annotated[int, typer.Option(help='of everything that is drawn')] = 0,
+):
+    "Invent a crystal for each given one, of the same space group and elements, to learn symmetry from."
+    from xrd_nb.variation import invented
+    check_output(out, crystals, ('.parquet',))
+    table = load_crystals(crystals)
+    made = invented(table, seed)
+    made.to_parquet(out)
+    finish(table.rejected, f'{len(made):,} crystals in {out}, after {len(table):,}; give them to xrd-nb train beside those')
+
 # %% ../nbs/30_cli.ipynb #c1917500
 @app.command(epilog='Example: xrd-nb train --crystals my_cifs/ --task space_group --split formula --out runs/first')
 def train(
@@ -204,6 +219,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help='patterns a step')] = 64,
     learning_rate: Annotated[float, typer.Option(help='highest of the one-cycle schedule')] = 2e-3,
     conditions: Annotated[str, typer.Option(help='how the patterns to learn from are drawn: ideal, mild, lab or measured; measured-EFFECT leaves one out: background, noise, shifts, kalpha2, axial, broadening, cell, texture, impurity, sampling or gaps')] = 'lab',
+    varied: Annotated[bool, typer.Option('--varied', help='learn from variations of the crystals, in other cells and of other elements, new ones every epoch: better for structure types that are new')] = False,
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
     start: Annotated[Optional[Path], typer.Option(help='model.safetensors of another run to start from')] = None,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
@@ -214,7 +230,7 @@ def train(
 ):
     "Train a network on crystals, or go on with a run that was stopped."
     from xrd_nb.training import RunSettings, is_first, train as train_network
-    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, conditions, seed=seed).check()
+    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, conditions, seed=seed, varied=varied).check()
     table = load_crystals(crystals)
     run = train_network(table, out, settings, source=where(crystals), progress=not quiet, workers=workers, cache=cache, start=start, devices=devices, nodes=nodes)
     if not is_first(): return

@@ -23,13 +23,14 @@ from torch import nn
 from tqdm.auto import tqdm
 from .core import XrdInputError, provenance, style, write_json
 from .crystals import CrystalTable
-from .datasets import (CONDITIONS, FOLDS, PROPERTY_UNITS, SPLITS, TASKS, PatternDataset, element_fractions, fold_of, has_target,
+from .datasets import (CONDITIONS, FOLDS, PROPERTY_UNITS, SPLITS, SYMMETRY_TASKS, TASKS, PatternDataset, element_fractions, fold_of, has_target,
                              pattern_loader, properties_of, split_keys, targets)
 from .models import MODELS, SIZES, JointHead, PropertyHead, SymmetryHead, build_network, property_loss
 from .muon import Muon, strip_matrices
 from .profiles import LINE_RANGE
 from .reflections import Reflections, powder_reflections
 from .store import cached_reflections, crystals_hash
+from .variation import is_invented
 from .vae import vae_loss
 
 # %% ../nbs/13_training.ipynb #d8cfbfb7
@@ -46,6 +47,7 @@ class RunSettings:
     conditions: str='lab' # one of `CONDITIONS`: how the patterns that are learned from are drawn
     weight_decay: float=0.01 # of both optimisers
     seed: int=0 # of weights, order and conditions
+    varied: bool=False # learn from variations of the crystals instead of themselves
 
     @property
     def properties(self) -> tuple: return properties_of(self.task) # none: a symmetry
@@ -61,6 +63,8 @@ class RunSettings:
         if size not in SIZES[self.model]: raise XrdInputError(f'unknown size {self.size!r} of {self.model}; use one of {", ".join(SIZES[self.model])}')
         if not 0 <= self.seed < 2**32: raise XrdInputError(f'seed {self.seed} is not between 0 and 2³² − 1')
         if self.epochs < 1 or self.batch_size < 3: raise XrdInputError('a run needs at least 1 epoch and 3 patterns a batch')
+        if self.varied and (self.task not in (*SYMMETRY_TASKS, 'everything') or self.model in ('composition_mlp', 'fcn_mlp', 'cgcnn')):
+            raise XrdInputError('variations of crystals keep their symmetry, and nothing else that is known; learn a symmetry, or everything, from patterns')
         return replace(self, size=size)
 
     def network(self) -> nn.Module: # untrained
@@ -188,14 +192,15 @@ class PreparedData:
         seed: int=0, # of the conditions
         inputs: tuple=('pattern',), # what a network reads
         untold: float=0., # share of patterns whose composition is withheld
+        vary: bool=False, # patterns of variations of the crystals
     ) -> PatternDataset: # of those crystals
         "Some of the crystals as a network reads them."
         others, some = {}, self.crystals[which]
-        if 'composition' in inputs: others['composition'] = element_fractions(some)
+        if 'composition' in inputs: others['composition'] = element_fractions(some)*~is_invented(some)[:, None] # their chemistry is none
         if 'graph' in inputs:
             from xrd_nb.graphs import graph_batch, neighbour_graphs
             others['graph'] = partial(graph_batch, neighbour_graphs(some))
-        return PatternDataset(self.reflections[which], self.target[which], conditions, seed, others, inputs, untold)
+        return PatternDataset(self.reflections[which], self.target[which], conditions, seed, others, inputs, untold, some if vary else None)
 
     def scale(self) -> dict: # 'mean' and 'std', (K,) each: 0 and 1 where the training fold knows nothing
         "What standardises the properties: moments over the training fold."
@@ -222,7 +227,8 @@ def prepare(
     lined = np.diff(reflections.offset) > 0
     usable = crystals[lined]
     key = split_keys(usable, split)
-    return PreparedData(usable, reflections[lined], targets(usable, task), key, fold_of(key), reflections.rejected)
+    fold = np.where(is_invented(usable), 'train', fold_of(key)) # only real crystals say how well a network does
+    return PreparedData(usable, reflections[lined], targets(usable, task), key, fold, reflections.rejected)
 
 # %% ../nbs/13_training.ipynb #4b936b92
 def check_devices(
@@ -286,7 +292,7 @@ def find_checkpoint(
         if out.exists() and (not out.is_dir() or any(out.iterdir())): raise XrdInputError('exists and is not a run; choose another folder', out)
         return None
     found = read_config(out)
-    differs = [k for k, v in wanted['settings'].items() if found['settings'].get(k) != v]
+    differs = [k for k, v in wanted['settings'].items() if found['settings'].get(k, getattr(RunSettings, k)) != v] # what an older version did not know was as usual
     differs += [word for word, k in (('crystals', 'crystals_hash'), ('labels', 'labels_hash'), ('weights to start from', 'start')) if found.get(k, wanted[k]) != wanted[k]]
     if differs: raise XrdInputError(f'is a run with other {", ".join(differs)}; give the same ones to resume it, or another folder', out)
     return out/'last.ckpt' if (out/'last.ckpt').exists() else None
@@ -362,8 +368,8 @@ def make_loaders(
 ) -> tuple: # what is learned from, what is watched
     "Loaders over the training and the validation fold."
     untold = UNTOLD if settings.task == 'everything' else 0.
-    learned, watched = (data.dataset(data.fold == fold, conditions, settings.seed, inputs, untold)
-                        for fold, conditions in (('train', settings.conditions), ('valid', settings.watched)))
+    learned, watched = (data.dataset(data.fold == fold, conditions, settings.seed, inputs, untold, vary)
+                        for fold, conditions, vary in (('train', settings.conditions, settings.varied), ('valid', settings.watched, False)))
     return tuple(pattern_loader(part, settings.batch_size, part is learned, workers, rank, ranks) for part in (learned, watched))
 
 # %% ../nbs/13_training.ipynb #6335cc37
