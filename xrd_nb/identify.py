@@ -65,7 +65,7 @@ def set_floor(
     return float(told[rank - 1]) if rank <= len(told) else 0.
 
 # %% ../nbs/22_identify.ipynb #d7d39016
-MIX = dict(weight=0.8, strange=0.5, alike=0.9, sharpness=30.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
+MIX = dict(weight=0.8, strange=0.4, alike=0.9, sharpness=50.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
 VOTERS = 100 # known crystals that have a vote
 
 def votes(
@@ -336,26 +336,27 @@ def measure_heard(
 # %% ../nbs/22_identify.ipynb #09142dd5
 MEASURED = ('amcsd', 'cif') # sources of crystals that somebody has made; of those of databases of computed crystals, the ICSD knows some
 _SOURCES = dict(mp='Materials Project, CC BY 4.0 (Jain et al., APL Materials 1, 011002, 2013)', jarvis='JARVIS-DFT (Choudhary et al., npj Comput. Mater. 6, 173, 2020)',
-                amcsd='American Mineralogist Crystal Structure Database (Downs & Hall-Wallace, American Mineralogist 88, 247-250, 2003)')
+                amcsd='American Mineralogist Crystal Structure Database (Downs & Hall-Wallace, American Mineralogist 88, 247-250, 2003)',
+                invented='crystals that nobody has seen, drawn by `xrd-nb invent` with the space groups, elements and volumes of real ones')
 _SOURCES['bundled'] = _SOURCES['amcsd'] + ', a selection'
 
 def model_card(
     told: dict, # of `read_identifier`, from `make_identifier`
 ) -> str: # Markdown
     "Where a network comes from, how it was made, what it was measured at, and what it can't do."
-    t, s, names = told['training'], told['training']['settings'], told['training']['crystals'].split('+')
-    crystals = [] if names == ['bundled'] else [f'--crystals {n}.parquet' for n in names]
-    runs = [t]
+    t, s, runs = told['training'], told['training']['settings'], [told['training']]
     while runs[0].get('began_with'): runs.insert(0, runs[0]['began_with'])
-    options = lambda settings: [f'--{k.replace("_", "-")} {v}' for k, v in settings.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')]
+    names = [n for r in runs for n in r['crystals'].split('+')]
+    crystals = lambda run: [f'--crystals {n}.parquet' for n in run['crystals'].split('+') if n != 'bundled']
+    options = lambda settings: [f'--{k.replace("_", "-")} {v}' for k, v in settings.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')] + ['--varied']*settings.get('varied', False)
     starts = ['', *(f'--start runs/identify-{k}/model.safetensors ' for k in range(1, len(runs)))]
-    made = [f'    xrd-nb train {" ".join([*crystals, *options(r["settings"])])} {start}--out runs/identify-{k}' for k, (r, start) in enumerate(zip(runs, starts), 1)]
+    made = [f'    xrd-nb train {" ".join([*crystals(r), *options(r["settings"])])} {start}--out runs/identify-{k}' for k, (r, start) in enumerate(zip(runs, starts), 1)]
     sources = dict.fromkeys(text for n in names for start, text in _SOURCES.items() if n.startswith(start))
     table = pd.DataFrame(told['measured']).dropna(axis=1, how='all')
     shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table})
     return '\n'.join([
         '# Model card', '', f'An identifier of powder patterns: {told["model"]}, {told["size"]}; answers symmetry and {", ".join(told["properties"])}.', '',
-        '## Made by', '', *made, f'    xrd-nb calibrate {" ".join([f"runs/identify-{len(runs)}", *crystals])} -o identify.safetensors', '',
+        '## Made by', '', *made, f'    xrd-nb calibrate {" ".join([f"runs/identify-{len(runs)}", *crystals(t)])} -o identify.safetensors', '',
         f'Crystals by fold, those of a set that was given several times counted as often: {t["folds"]}. Made: {t["created"]["date"]}, {t["created"]["device"]} ({t["created"]["cpu"]}), torch {t["created"]["versions"]["torch"]}.', '',
         '## Learned from', '', *[f'- {text}' for text in sources], '', 'No measured pattern was learned from: all were simulated, under random conditions of instrument and sample.', '',
         '## Measured', '', f'On simulated patterns of test crystals under the same conditions ({s["split"]} split), crystals of the same formula taken out of the index; per cent, errors in the units of the property. '

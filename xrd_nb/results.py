@@ -141,11 +141,12 @@ def read_results(
 # %% ../nbs/24_results.ipynb #87fd79f0
 def network_name(
     result: dict, # of `read_results`
-) -> str: # such as 'fcn paper', the conditions that it learned under if those were hard ones, and how many of them answered together
+) -> str: # such as 'fcn paper', the conditions that it learned under if those were hard ones, whether crystals were varied, and how many networks answered together
     "What to call the network of a result."
     conditions = result.get('settings', {}).get('conditions', '')
     hard = conditions.startswith(('lab', 'measured')) and result['model'] not in ('composition_mlp', 'cgcnn') # those read no pattern
-    return f'{result["model"]} {result["size"]}'.strip() + (f', learned from {conditions}' if hard else '') + (f' × {len(result["members"])}' if 'members' in result else '')
+    varied = ', varied crystals' if result.get('settings', {}).get('varied') else ''
+    return f'{result["model"]} {result["size"]}'.strip() + (f', learned from {conditions}' if hard else '') + varied + (f' × {len(result["members"])}' if 'members' in result else '')
 
 def long_table(
     results: list, # of `read_results`

@@ -6,7 +6,7 @@
 __all__ = ['KEPT', 'COARSE', 'FINE', 'CELL_SPREAD', 'STEPS', 'PEAKS', 'TOLERANCE', 'COLUMNS', 'SHORTLIST', 'VERSION',
            'strongest_lines', 'draw_roots', 'principal_axes', 'element_numbers', 'element_bits', 'foreign_elements',
            'noise_of', 'clean_root', 'rescale', 'draw_query', 'match_lines', 'pattern_peaks', 'peaks_around',
-           'list_overlap', 'match_peaks', 'PatternIndex', 'build_index', 'first_look', 'padded_lines', 'shortlist',
+           'list_overlap', 'match_peaks', 'PatternIndex', 'build_index', 'first_look', 'padded_lines', 'fitting',
            'search_index', 'write_index', 'read_index', 'bundled_index']
 
 # %% ../nbs/21_search.ipynb #2dfcf51f
@@ -295,11 +295,12 @@ SHORTLIST = 300 # crystals that get a closer look
 def first_look(
     index: PatternIndex, # N crystals
     root: np.ndarray, # of `clean_root`, (4250,)
-) -> np.ndarray: # float32, (N,)
+    rows: np.ndarray|None=None, # some of the crystals, (M,); None: all
+) -> np.ndarray: # float32, (N,) or (M,)
     "Cosines of fingerprints at the best size of the cell."
     query = draw_query(root) @ index.axes
     query /= np.maximum(np.linalg.norm(index.axes, axis=0)**2, 1e-9) # undo the scale of the bytes, once for both sides
-    return (query @ index.ready).max(0)
+    return (query @ (index.ready if rows is None else index.prints[rows].T.astype(np.float32))).max(0)
 
 def padded_lines(
     index: PatternIndex, # N crystals
@@ -315,19 +316,13 @@ def padded_lines(
     return angle, height
 
 # %% ../nbs/21_search.ipynb #fc802231
-def shortlist(
-    likeness: np.ndarray, # cosines of fingerprints, (N,)
-    foreign: np.ndarray|None, # elements of each crystal that were not named, (N,); None: all may be there
+def fitting(
+    foreign: np.ndarray, # elements of each crystal that were not named, (N,)
     n: int, # answers that are wanted
-    size: int=SHORTLIST, # crystals to keep
-) -> np.ndarray: # their rows, (at most size,)
-    "The most alike among the crystals that fit the elements best."
-    some, cost = np.arange(len(likeness)), -likeness
-    if foreign is not None:
-        last = min(n, len(foreign)) - 1
-        some = np.flatnonzero(foreign <= np.partition(foreign, last)[last])
-        cost = 2*foreign[some] - likeness[some]
-    return some[np.argpartition(cost, size)[:size]] if len(some) > size else some
+) -> np.ndarray: # rows, (M,), at least n
+    "The crystals with the fewest foreign elements that give so many answers."
+    last = min(n, len(foreign)) - 1
+    return np.flatnonzero(foreign <= np.partition(foreign, last)[last])
 
 def search_index(
     index: PatternIndex, # N crystals
@@ -338,12 +333,17 @@ def search_index(
 ) -> pd.DataFrame: # as `PatternIndex.search` tells
     "Shortlist by fingerprints, then compare lines."
     root = clean_root(intensity, mask)
-    foreign = foreign_elements(index.elements, numbers) if numbers else None
-    rows = shortlist(first_look(index, root), foreign, n)
+    if numbers:
+        foreign = foreign_elements(index.elements, numbers)
+        rows = fitting(foreign, n)
+        foreign, likeness = foreign[rows], first_look(index, root, rows)
+    else: rows, foreign, likeness = np.arange(len(index)), np.zeros(len(index), int), first_look(index, root)
+    best = np.argpartition(2*foreign - likeness, SHORTLIST)[:SHORTLIST] if len(rows) > SHORTLIST else slice(None)
+    rows, foreign = rows[best], foreign[best]
     lines = padded_lines(index, rows)
     likeness, scale = match_lines(root, mask, *lines)
     similarity = np.sqrt(likeness*match_peaks(intensity, mask, *lines, scale))
-    order = np.lexsort((-similarity, foreign[rows] if numbers else np.zeros(len(rows))))
+    order = np.lexsort((-similarity, foreign))
     told = index.frame.iloc[rows[order]].assign(row=rows[order], similarity=similarity[order], scale=scale[order])
     again = told.duplicated(['formula', 'space_group']).to_numpy()
     return told.iloc[np.argsort(again, kind='stable')[:n]].reset_index(drop=True)
