@@ -306,8 +306,9 @@ def train_command(
     if 'members' in result: return '\n'.join(train_command({k: v for k, v in result.items() if k != 'members'} | member) for member in result['members'])
     s, start = result['settings'], result['training'].get('start')
     named = {name.replace('_', '-'): s[name] for name in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed') if s.get(name) not in (None, '')}
-    crystals = [] if result['data'] == 'bundled' else [f'--crystals {name}.parquet' for name in result['data'].split('+')]
-    parts = [*crystals, *(f'--{k} {v}' for k, v in named.items()), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
+    names = result['training'].get('crystals', result['data']).split('+') # those asked about may be others
+    crystals = [f'--crystals {name}.parquet' for name in names if name != 'bundled']
+    parts = [*crystals, *(f'--{k} {v}' for k, v in named.items()), *['--varied']*bool(s.get('varied')), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
     return ' '.join(['xrd-nb train', *parts])
 
 # %% ../nbs/24_results.ipynb #f6ce957b

@@ -351,13 +351,13 @@ def data_name(
 # %% ../nbs/26_runs.ipynb #24a8fc6f
 def training_record(
     run: str|Path, # a run's folder
-) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, start, device, date and versions of the training
+) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, crystals, start, device, date and versions of the training
     "What log.csv and config.json tell about the training."
     log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
     made, start = config.get('created', {}), Path(config.get('start', '')).parts[-2:] # run and file, wherever they lay
     speed = log['patterns_per_second'].median() if 'patterns_per_second' in log else np.nan
     seconds = log['seconds'].sum() if 'seconds' in log else np.nan
-    return int(log['epoch'].max()), dict(seconds=seconds, patterns_per_second=speed, start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
+    return int(log['epoch'].max()), dict(seconds=seconds, patterns_per_second=speed, crystals=data_name(config['crystals']), start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
 
 # %% ../nbs/26_runs.ipynb #0e811ef9
 def result_of_run(

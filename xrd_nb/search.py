@@ -182,8 +182,9 @@ def pattern_peaks(
     "The peaks of a measured pattern."
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
+    mask = np.asarray(mask, bool)
     smooth = gaussian_filter1d(np.where(mask, intensity, 0.), 2)
-    least = max(3*noise_of(intensity[mask]), 0.003)
+    least = max(3*noise_of(np.asarray(intensity)[mask]), 0.003)
     at = find_peaks(smooth, height=least, prominence=least/2, distance=8)[0]
     at = np.sort(at[np.argsort(-smooth[at], kind='stable')[:most]])
     return GRID.two_theta[at], np.sqrt(smooth[at])
