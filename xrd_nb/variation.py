@@ -102,11 +102,6 @@ def varied(
     return substituted(strained(crystals, rng), which, weights, rng)
 
 # %% ../nbs/07_variation.ipynb #07a00014
-_SPECIAL = np.array([0, 0, 0, 1/2, 1/2, 1/2, 1/4, 3/4, 1/3, 2/3, 1/8, 3/8, 5/8, 7/8]) # coordinates of special positions, the common ones more often
-NEAREST = 1.2 # Å between invented atoms, at least
-MOST_ATOMS = 400 # in an invented cell
-_TRIES = 40 # at placing an orbit
-
 @lru_cache
 def group_operations(
     sg: int, # 1..230
@@ -135,6 +130,11 @@ def random_cell(
         if share > 0.2: break # flatter ones are drawn again
     lattice = np.array([[a, 0, 0], [b*z, b*sine, 0], [c*y, c*(x - y*z)/sine, c*np.sqrt(share)/sine]])
     return lattice*(volume/np.linalg.det(lattice))**(1/3)
+
+# %% ../nbs/07_variation.ipynb #07a00025
+_SPECIAL = np.array([0, 0, 0, 1/2, 1/2, 1/2, 1/4, 3/4, 1/3, 2/3, 1/8, 3/8, 5/8, 7/8]) # coordinates of special positions, the common ones more often
+NEAREST = 1.2 # Å between invented atoms, at least
+_TRIES = 40 # at placing an orbit
 
 @njit(cache=True, nogil=True)
 def _place(special):
@@ -192,6 +192,9 @@ def _fill(rotation, translation, metric, wanted, seed, special, nearest, frac, k
             kind[n:n+k] = element
             n, left = n + k, left - k
     return n
+
+# %% ../nbs/07_variation.ipynb #07a00027
+MOST_ATOMS = 400 # in an invented cell
 
 def _invent(tasks):
     "For each (table of real crystals, seed): what was drawn in their place, in the form that `in_parallel` asks for."
