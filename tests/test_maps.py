@@ -41,5 +41,8 @@ def test_maps():
     with torch.no_grad(): assert torch.equal(seer.features(one), seer.network.features(one, 0*salt)) and not torch.equal(seer.features(one), seer.network.features(one, salt))
     asked = held_back(None, bundled_crystals())
     assert 0.05 < asked.mean() < 0.15 # the test fold of the formula split
+    some = bundled_crystals()[asked][:9]
+    some.frame['source'] = 'invented'
+    assert not held_back(None, some).any()
     for nothing in ('no/such/run', 'no/such.safetensors'):
         with pytest.raises(XrdInputError, match='not a run'): open_network(nothing)

@@ -17,9 +17,10 @@ def test_lost_record():
 
 def test_held_out_is_honest():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.crystals import CrystalTable, bundled_crystals
     from xrd_nb.runs import held_out
     from xrd_nb.training import RunSettings, train
+    from xrd_nb.variation import invented
     import numpy as np, pytest, tempfile
     with tempfile.TemporaryDirectory() as tmp:
         few = bundled_crystals()[::20]
@@ -31,6 +32,8 @@ def test_held_out_is_honest():
         asked = set(other.data.crystals.frame.formula[other.test])
         assert not asked & learned and other.test.sum() > own.test.sum() # crystals of other folds count where their formula is new
         with pytest.raises(XrdInputError, match='learned from every'): held_out(trial, own.data.crystals[own.data.fold == 'train'])
+        with_others = held_out(trial, CrystalTable.join([few, invented(few)], ['few', 'invented'])) # nobody has seen these; nobody asks about them
+        assert with_others.test.sum() == own.test.sum() and len(with_others.test) > len(own.test)
 
 
 def test_pairs_of_runs():
@@ -83,6 +86,8 @@ def test_results_of_runs():
         report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results', others=[second])
         both = next(r for r in read_results(f'{tmp}/results')[0] if 'members' in r and r['rendering'] == 'ideal')
         assert both['name'] == 'by_density+second' and [m['settings']['seed'] for m in both['members']] == [0, 1] and both['parameters'] == 2*ideal['parameters']
+        other = ideal | dict(settings=ideal['settings'] | dict(varied=True), training=ideal['training'] | dict(crystals='mine+invented'))
+        assert network_name(other).endswith('varied crystals') and '--crystals mine.parquet --crystals invented.parquet' in train_command(other) and '--varied' in train_command(other)
         assert train_command(both).count('xrd-nb train') == 2 and '--seed 1' in train_command(both) and network_name(both).endswith('× 2')
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
         assert look_up(others, 'ideal') is None

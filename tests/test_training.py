@@ -123,15 +123,20 @@ def test_started_from_another():
 
 def test_refuses_what_differs():
     from dataclasses import replace
-    from xrd_nb.core import XrdInputError
+    from xrd_nb.core import XrdInputError, write_json
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.training import RunSettings, load_run, train
+    from xrd_nb.training import RunSettings, load_run, read_config, train
     import pytest, tempfile
     few = bundled_crystals()[::30]
     how = RunSettings(model='composition_mlp', epochs=1, seed=2**32 - 1)
     with tempfile.TemporaryDirectory() as place:
         first = train(few, f'{place}/first', how, progress=False)
         assert train(few, first, how, progress=False) == first
+        told = read_config(first)
+        told['settings'].pop('varied') # as an older version wrote it
+        write_json(first/'config.json', told)
+        assert train(few, first, how, progress=False) == first
+        with pytest.raises(XrdInputError, match='other .*varied'): train(few, first, RunSettings(epochs=1, varied=True), progress=False)
         with pytest.raises(XrdInputError, match='other labels'): train(replace(few, frame=few.frame.assign(space_group=1)), first, how, progress=False)
         with pytest.raises(XrdInputError, match='weights to start from'): train(few, first, how, progress=False, start=first/'model.safetensors')
         for split, why in (('random', 'formula split'), ('formula', None)):

@@ -60,6 +60,8 @@ def test_invented():
         d = made.frac[s][:, None] - made.frac[s][None]
         d = np.linalg.norm((d - d.round()) @ made.lattice[i], axis=-1) + 9*np.eye(len(d))
         assert len(d) <= MOST_ATOMS and d.min() > 0.6*NEAREST # cells shrink a little where not all atoms found room
+    twice = crystals[[5, 5]] # an id that stands for two crystals
+    assert len(invented(twice)) <= 2
     nothing = crystals[:3]
     nothing.frame['space_group'] = 0
     with pytest.raises(XrdInputError, match='no crystal has a known space group'): invented(nothing)

@@ -25,6 +25,7 @@ from .profiles import IDEAL, LINE_RANGE, render
 from .reflections import powder_reflections
 from .symmetry import CRYSTAL_SYSTEMS, SG_TO_CS, SG_TO_EG, extinction_symbol
 from .training import PreparedData, load_run, predict, read_config
+from .variation import is_invented
 
 # %% ../nbs/27_maps.ipynb #27aa0002
 class Untold(nn.Module):
@@ -195,12 +196,12 @@ def held_back(
     "Which crystals a network has not learned from: its test fold, and strangers with nothing in training that its split would keep together with them."
     if run is None or not Path(run).is_dir(): # an identifier keeps no list, but folds never move
         split = read_identifier(weights_file(run))[1].get('training', {}).get('settings', {}).get('split', 'formula')
-        return fold_of(split_keys(crystals, split)) == 'test'
+        return (fold_of(split_keys(crystals, split)) == 'test') & ~is_invented(crystals)
     told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
     held = np.array(ids.isin(told.id[told.fold == 'test'].astype(str)))
     strange = ~np.array(ids.isin(told.id.astype(str)))
     if strange.any(): held[strange] = ~np.isin(split_keys(crystals[strange], read_config(run)['settings']['split']), told.key[told.fold != 'test'])
-    return held
+    return held & ~is_invented(crystals)
 
 def measure_map(
     seen: Seen, # N crystals

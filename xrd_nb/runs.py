@@ -27,6 +27,7 @@ from .report import Section, plot_pattern_with_sticks, write_report
 from .results import make_result, write_result
 from .symmetry import SG_TO_CS, space_group_symbol
 from .training import PreparedData, RunSettings, device_name, load_run, plot_learning_curve, predict, prepare, read_config
+from .variation import is_invented
 
 # %% ../nbs/26_runs.ipynb #8e488cb6
 @dataclass(eq=False)
@@ -64,7 +65,7 @@ def held_out(
         settings = replace(settings, task='space_group')
         learned['target'] = [0 if np.isnan(y[0]) else int(y[0]) for y in learned.target]
     data = prepare(crystals, settings.task, settings.split)
-    test = ~np.isin(data.key, learned.key[learned.fold != 'test'])
+    test = ~np.isin(data.key, learned.key[learned.fold != 'test']) & ~is_invented(data.crystals)
     if not test.any(): raise XrdInputError(f'the network has learned from every {settings.split} in these crystals; give others', run)
     ids = data.crystals.frame['id'].astype(str).to_numpy()
     train, valid = (~test & np.isin(ids, learned.id[learned.fold == fold].astype(str)) for fold in ('train', 'valid'))

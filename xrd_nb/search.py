@@ -320,7 +320,7 @@ def padded_lines(
 def fitting(
     foreign: np.ndarray, # elements of each crystal that were not named, (N,)
     n: int, # answers that are wanted
-) -> np.ndarray: # rows, (M,), at least n
+) -> np.ndarray: # rows, (M,), at least n where there are so many
     "The crystals with the fewest foreign elements that give so many answers."
     last = min(n, len(foreign)) - 1
     return np.flatnonzero(foreign <= np.partition(foreign, last)[last])
@@ -334,17 +334,14 @@ def search_index(
 ) -> pd.DataFrame: # as `PatternIndex.search` tells
     "Shortlist by fingerprints, then compare lines."
     root = clean_root(intensity, mask)
-    if numbers:
-        foreign = foreign_elements(index.elements, numbers)
-        rows = fitting(foreign, n)
-        foreign, likeness = foreign[rows], first_look(index, root, rows)
-    else: rows, foreign, likeness = np.arange(len(index)), np.zeros(len(index), int), first_look(index, root)
-    best = np.argpartition(2*foreign - likeness, SHORTLIST)[:SHORTLIST] if len(rows) > SHORTLIST else slice(None)
-    rows, foreign = rows[best], foreign[best]
+    foreign = foreign_elements(index.elements, numbers) if numbers else np.zeros(len(index), int)
+    rows = fitting(foreign, n) if numbers else np.arange(len(index))
+    cost = 2*foreign[rows] - first_look(index, root, rows if numbers else None)
+    if len(rows) > SHORTLIST: rows = rows[np.argpartition(cost, SHORTLIST)[:SHORTLIST]]
     lines = padded_lines(index, rows)
     likeness, scale = match_lines(root, mask, *lines)
     similarity = np.sqrt(likeness*match_peaks(intensity, mask, *lines, scale))
-    order = np.lexsort((-similarity, foreign))
+    order = np.lexsort((-similarity, foreign[rows]))
     told = index.frame.iloc[rows[order]].assign(row=rows[order], similarity=similarity[order], scale=scale[order])
     again = told.duplicated(['formula', 'space_group']).to_numpy()
     return told.iloc[np.argsort(again, kind='stable')[:n]].reset_index(drop=True)

@@ -57,7 +57,7 @@ def strained(
     crystals: CrystalTable, # N crystals
     rng: np.random.Generator, # draws the strain
 ) -> CrystalTable: # the same crystals in other cells
-    "Strain each cell within its symmetry; volumes, and so densities, stay as they are."
+    "Strain each cell within its symmetry; volumes, and so densities, stay as they are, and so do cells whose symmetry is not found because they are far from reduced."
     strain = rng.normal(0, STRAIN, (len(crystals), 3, 3))
     lattice = np.array(crystals.lattice, float)
     system = SG_TO_CS[crystals.frame.space_group.fillna(0).to_numpy(int).clip(1)]
@@ -134,7 +134,6 @@ def random_cell(
 # %% ../nbs/07_variation.ipynb #07a00025
 _SPECIAL = np.array([0, 0, 0, 1/2, 1/2, 1/2, 1/4, 3/4, 1/3, 2/3, 1/8, 3/8, 5/8, 7/8]) # coordinates of special positions, the common ones more often
 NEAREST = 1.2 # Å between invented atoms, at least
-_TRIES = 40 # at placing an orbit
 
 @njit(cache=True, nogil=True)
 def _place(special):
@@ -158,6 +157,9 @@ def _apart(x, others, metric, nearest):
         d -= np.round(d)
         if (d*(metric @ d)).sum() < nearest*nearest: return False
     return True
+
+# %% ../nbs/07_variation.ipynb #07a00029
+_TRIES = 40 # at placing an orbit
 
 @njit(cache=True, nogil=True)
 def _orbit(x, rotation, translation, metric, nearest, room, out):
@@ -198,7 +200,7 @@ MOST_ATOMS = 400 # in an invented cell
 
 def _invent(tasks):
     "For each (table of real crystals, seed): what was drawn in their place, in the form that `in_parallel` asks for."
-    cells, places, numbers, parents = [], [], [], []
+    cells, places, numbers, parents, groups = [], [], [], [], []
     for real, seed in tasks:
         rng = np.random.default_rng(seed)
         for i in range(len(real)):
@@ -212,9 +214,10 @@ def _invent(tasks):
             frac, kind = np.empty((wanted.sum(), 3)), np.empty(wanted.sum(), np.int64)
             n = _fill(rotation, translation, lattice @ lattice.T, wanted, int(rng.integers(2**31)), _SPECIAL, NEAREST, frac, kind)
             frac, number = frac[:n], z[kind[:n]]
-            if n < len(z) or find_space_group(lattice, frac, number) != sg: continue
-            cells.append(lattice*(n/len(kind))**(1/3)); places.append(frac); numbers.append(number); parents.append(real.frame.id[i])
-    return cells, places, numbers, parents
+            if n < len(z) or find_space_group(lattice, frac, number) != sg: continue # hardly anything found room, or another group came out
+            found = lattice*(n/len(kind))**(1/3), frac, number, real.frame.id[i], sg # as dense as if all had found room
+            for those, one in zip((cells, places, numbers, parents, groups), found): those.append(one)
+    return cells, places, numbers, parents, groups
 
 INVENTED = 'invented' # in the column `source`
 
@@ -226,11 +229,10 @@ def invented(
     known = crystals[crystals.frame.space_group.fillna(0).to_numpy(int) > 0]
     if not len(known): raise XrdInputError('no crystal has a known space group to invent another one of')
     tasks = [(known[a:a+100], [seed, a]) for a in range(0, len(known), 100)]
-    cells, places, numbers, parents = in_parallel(_invent, tasks, 'crystals invented', chunk=1)
+    cells, places, numbers, parents, groups = in_parallel(_invent, tasks, 'crystals invented', chunk=1)
     if not cells: raise XrdInputError('no crystal could be invented; give more or larger ones')
     names = [f'invented-{seed}-{parent}' for parent in parents]
-    group = known.frame.set_index('id').space_group.loc[parents].to_numpy(int)
-    frame = pd.DataFrame(dict(id=names, formula=names, space_group=group, source=INVENTED, prototype=names)) # a name instead of a formula: nothing counts as seen on its account
+    frame = pd.DataFrame(dict(id=names, formula=names, space_group=groups, source=INVENTED, prototype=names)) # a name instead of a formula: nothing counts as seen on its account
     count = [len(n) for n in numbers]
     return make_table(cells, count, np.concatenate(places), np.concatenate(numbers), np.ones(sum(count)), np.zeros(sum(count)), frame)
 
