@@ -46,7 +46,7 @@ def test_pack_and_join():
 
 
 def test_killed_run_resumes():
-    import subprocess, sys, tempfile, time
+    import os, subprocess, sys, tempfile, time
     from pathlib import Path
     import pandas as pd, torch
     from typer.testing import CliRunner
@@ -54,11 +54,12 @@ def test_killed_run_resumes():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.runs import data_name
     from xrd_nb.training import load_run, read_config
+    threads = torch.get_num_threads(); torch.set_num_threads(1) # another number of threads sums in another order, and three epochs make much of that
     with tempfile.TemporaryDirectory() as place:
         for name, part in (('few', slice(0, None, 16)), ('more', slice(8, None, 16))): bundled_crystals()[part].to_parquet(f'{place}/{name}.parquet')
         crystals = [word for name in ('few', 'more') for word in ('--crystals', f'{place}/{name}.parquet')]
         def order(out): return ['train', *crystals, '--epochs', '3', '--batch-size', '32', '--out', f'{place}/{out}', '--quiet']
-        doomed = subprocess.Popen([sys.executable, '-c', 'from xrd_nb.cli import main; main()', *order('cut')], stderr=subprocess.PIPE)
+        doomed = subprocess.Popen([sys.executable, '-c', 'from xrd_nb.cli import main; main()', *order('cut')], stderr=subprocess.PIPE, env=os.environ | dict(OMP_NUM_THREADS='1'))
         cut, patience = Path(place)/'cut', time.monotonic() + 300
         while not (cut/'last.ckpt').exists():
             assert doomed.poll() is None, doomed.stderr.read().decode()
@@ -72,9 +73,11 @@ def test_killed_run_resumes():
             told = CliRunner().invoke(app, order(out))
             assert told.exit_code == 0 and 'patterns/s' in told.output
         mine, other = (load_run(f'{place}/{out}')[0].state_dict() for out in ('cut', 'whole'))
-        assert all(torch.allclose(mine[k].float(), other[k].float(), atol=1e-5) for k in mine)
+        apart = max((mine[k] - other[k]).abs().max().item() for k in mine)
+        assert apart < 1e-5
         assert pd.read_csv(cut/'log.csv').epoch.tolist() == [1, 2, 3]
         assert len(run_crystals(cut, None)) == 375 and data_name(read_config(cut)['crystals']) == 'few+more' # both files are found again
+    torch.set_num_threads(threads)
 
 
 def test_two_devices():
