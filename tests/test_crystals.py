@@ -79,6 +79,8 @@ def test_joined_tables():
     assert len(both) == 11 and both.frame.id.is_unique and (both.frame.id[5:7] == 'right:' + left.frame.id[3:].to_numpy()).all()
     assert both[:5].frame.id.tolist() == left.frame.id.tolist() and (both[5:].frac == right.frac).all() and (both[7].number == right[2].number).all()
     assert both.frame.band_gap.notna().sum() == 6 and both.frame.name[5:].isna().all()
+    thrice = CrystalTable.join([left]*3, ['left']*3)
+    assert thrice.frame.id.is_unique
 
 
 def test_pymatgen_round_trip():

@@ -65,6 +65,16 @@ def test_prototype_keys():
         assert (datasets.prototype_keys(dozen, place) == fresh).all() and kept.stat().st_size > 100 # a gap, a damaged file: found anew
 
 
+def test_copies_share_a_fold():
+    from xrd_nb.crystals import CrystalTable, bundled_crystals
+    from xrd_nb.datasets import split_keys
+    few = bundled_crystals()[:5]
+    thrice = CrystalTable.join([few]*3, ['few']*3) # a set may be given several times, to count more
+    for split in ('random', 'formula'):
+        keys = split_keys(thrice, split).reshape(3, 5)
+        assert (keys == split_keys(few, split)).all() and len(set(keys[0])) == 5
+
+
 def test_dataset():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals

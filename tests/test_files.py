@@ -76,9 +76,9 @@ def test_text_formats():
 
 
 def test_hostile_files():
-    import io, zipfile
+    import io, time, zipfile
     from xrd_nb.core import XrdInputError
-    from xrd_nb.files import safe_unzip, safe_xml
+    from xrd_nb.files import _from_text, safe_unzip, safe_xml
     def refused(function, data):
         try: function(data, 'x.xrdml')
         except XrdInputError as error: return '\n' not in str(error) and str(error).startswith('x.xrdml: ')
@@ -90,6 +90,9 @@ def test_hostile_files():
     with zipfile.ZipFile(packed, 'w', zipfile.ZIP_DEFLATED) as archive: archive.writestr('Data0/Profile0.txt', bytes(3_000_000))
     packed = packed.getvalue()
     assert len(packed) < 10_000 and refused(lambda data, where: safe_unzip(data, where, 1_000_000), packed) and len(safe_unzip(packed)['Data0/Profile0.txt']) == 3_000_000
+    for text in ('SampleIdent,' + 'DataAngleRange 1 1 '*8000, '*TYPE' + '*START = 1 '*8000, '1'*40_000 + '\n', '*TYPE\n*START = 5\n*STOP = 9\n*STEP = 1e-320\n*COUNT = 3\n1 2 3'):
+        began = time.perf_counter()
+        assert refused(_from_text, text.encode()) and time.perf_counter() - began < 10 # not the square of its length
     modest = packed.replace((3_000_000).to_bytes(4, 'little'), (1000).to_bytes(4, 'little')) # declares less than it holds
     assert modest != packed and refused(safe_unzip, modest) and refused(safe_unzip, packed[:1000]) and refused(safe_unzip, b'PK\x03\x04')
 

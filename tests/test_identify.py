@@ -39,6 +39,7 @@ def test_from_run_to_identifier():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.identify import Identifier, make_identifier
     from xrd_nb.training import RunSettings, train
+    from dataclasses import replace
     import pytest, tempfile
     with tempfile.TemporaryDirectory() as place:
         taught, settings = bundled_crystals()[::60], RunSettings(task='everything', model='fcn_elements', conditions='measured', epochs=1, batch_size=16)
@@ -48,3 +49,7 @@ def test_from_run_to_identifier():
         with pytest.raises(XrdInputError, match='everything'): make_identifier(other, taught, f'{place}/none.safetensors')
         mild = train(taught, f'{place}/mild', RunSettings(task='everything', conditions='mild', epochs=1, batch_size=16), progress=False) # an FCN, which reads no composition
         with pytest.raises(XrdInputError, match='measured'): make_identifier(mild, taught, f'{place}/none.safetensors')
+        own = replace(taught, frame=taught.frame.drop(columns='source')) # a user's own crystals say nothing of where they come from
+        assert Identifier.load(make_identifier(train(own, f'{place}/own', settings, progress=False), own, f'{place}/own2.safetensors', most=40)).told['exemplars'] is None
+        amounts = train(taught, f'{place}/amounts', RunSettings(task='everything', model='fcn_mlp', conditions='measured', epochs=1, batch_size=16), progress=False)
+        with pytest.raises(XrdInputError, match='amounts'): make_identifier(amounts, taught, f'{place}/none.safetensors')

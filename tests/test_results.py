@@ -7,13 +7,12 @@ def test_result_files():
     import numpy as np, pandas as pd, pytest
     from xrd_nb.core import XrdInputError
     from xrd_nb.evaluation import symmetry_table
-    from xrd_nb.results import make_result, plain, read_result, read_results, write_result
+    from xrd_nb.results import make_result, read_result, read_results, write_result
     labels = np.array([1, 2, 225])
     settings = dict(task='space_group', model='fcn', size='small', split='random', seed=0, epochs=3)
     def one(**changed):
         return make_result('a run', {**settings, **changed}, 'ideal', 'few', 3, 9, dict(n_train=3, n_valid=1, n_test=3), [1, 2, 3],
                            symmetry_table(np.eye(230)[labels - 1], labels, labels), pd.DataFrame(), dict(seconds=1), dict(date='today'))
-    assert plain(dict(a=np.float32(1), b=np.array([np.nan, 2]), c=np.inf, d=np.bool_(True))) == dict(a=1, b=[None, 2], c=None, d=True)
     with tempfile.TemporaryDirectory() as place:
         path = write_result(one(), place)
         assert read_result(path) == one() and write_result(one(), place) == path and 'NaN' not in path.read_text()
@@ -32,13 +31,16 @@ def test_result_files():
 
 
 def test_odd_rows():
-    from xrd_nb.results import figure_text, paired_details
+    from xrd_nb.results import figure_text, paired_details, recipe
     import pandas as pd
     about = dict(model='fcn', size='small', split='random', rendering='ideal', seed=0)
     lone = paired_details([about | dict(paired=[dict(against='cgcnn', score='band_gap', n=1, difference=0.25, low=None, high=None)])])
     assert lone.iloc[0, -1] == '0.25 (? to ?)' # one crystal has no interval
-    two = pd.DataFrame(dict(top1=[0.4, 0.6], top1_low=0.3, top1_high=0.7, epochs_done=2, epochs_planned=2, other_crystals=False, task='space_group', conditions=['lab', 'mild'], seed=[0, 1]))
-    assert figure_text(two, 'top1', '.1f').endswith('2 different runs') and figure_text(two.assign(conditions='lab'), 'top1', '.1f').endswith('2 seeds')
+    two = pd.DataFrame(dict(top1=[0.4, 0.6], top1_low=0.3, top1_high=0.7, epochs_done=2, epochs_planned=2, other_crystals=False, recipe=['a', 'b'], seed=[0, 1]))
+    assert figure_text(two, 'top1', '.1f').endswith('2 different runs') and figure_text(two.assign(recipe='a'), 'top1', '.1f').endswith('2 seeds')
+    run = dict(settings=dict(seed=0, learning_rate=0.1), epochs_planned=2, n_train=9, training=dict(start=''))
+    assert recipe(run) == recipe(run | dict(settings=dict(seed=1, learning_rate=0.1)))
+    assert recipe(run) != recipe(run | dict(settings=dict(seed=1, learning_rate=0.2))) and recipe(run) != recipe(run | dict(training=dict(start='other')))
 
 
 def test_tables():

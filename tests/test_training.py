@@ -35,7 +35,10 @@ def test_only_learned_from():
     for split in ('random', 'formula', 'prototype'):
         data = prepare(both, 'everything', split)
         made = is_invented(data.crystals)
-        assert 80 < made.sum() < 150 and (data.fold[made] == 'train').all() and np.isnan(data.target[made, 1:]).all() and np.isfinite(data.target[made, 0]).all()
+        learned = set(data.crystals.frame.id[~made & (data.fold == 'train')])
+        assert 60 < made.sum() < 150 and (data.fold[made] == 'train').all() and {i.removeprefix('invented-0-') for i in data.crystals.frame.id[made]} <= learned # no parent is held back
+        assert made.sum() + data.rejected.reason.str.startswith('invented').sum() == is_invented(both).sum()
+        assert np.isnan(data.target[made, 1:]).all() and np.isfinite(data.target[made, 0]).all()
         assert (data.fold[~made] == prepare(real, 'everything', split).fold).all()
     composition = data.dataset(made | ~made, 'ideal', inputs=('composition',)).others['composition']
     assert not composition[made].any() and np.allclose(composition[~made].sum(1), 1)
@@ -138,6 +141,9 @@ def test_refuses_what_differs():
         assert train(few, first, how, progress=False) == first
         with pytest.raises(XrdInputError, match='other .*varied'): train(few, first, RunSettings(epochs=1, varied=True), progress=False)
         with pytest.raises(XrdInputError, match='other labels'): train(replace(few, frame=few.frame.assign(space_group=1)), first, how, progress=False)
+        types = few.frame.assign(prototype='one')
+        typed = train(replace(few, frame=types.assign(prototype=few.frame.formula)), f'{place}/typed', replace(how, split='prototype'), progress=False)
+        with pytest.raises(XrdInputError, match='other labels'): train(replace(few, frame=types), typed, replace(how, split='prototype'), progress=False) # the folds would move
         with pytest.raises(XrdInputError, match='weights to start from'): train(few, first, how, progress=False, start=first/'model.safetensors')
         for split, why in (('random', 'formula split'), ('formula', None)):
             call = lambda: train(few, f'{place}/{split}', replace(how, split=split), progress=False, start=first/'model.safetensors')

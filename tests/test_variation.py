@@ -38,7 +38,7 @@ def test_variation():
 def test_invented():
     import numpy as np, pytest
     from xrd_nb.core import XrdInputError
-    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.crystals import CrystalTable, bundled_crystals
     from xrd_nb.symmetry import SG_TO_CS, find_space_group
     from xrd_nb.variation import MOST_ATOMS, NEAREST, group_operations, invented, is_invented, random_cell
     for sg, order in ((1, 1), (2, 2), (14, 4), (62, 8), (166, 36), (194, 24), (225, 192)):
@@ -60,6 +60,7 @@ def test_invented():
         d = made.frac[s][:, None] - made.frac[s][None]
         d = np.linalg.norm((d - d.round()) @ made.lattice[i], axis=-1) + 9*np.eye(len(d))
         assert len(d) <= MOST_ATOMS and d.min() > 0.6*NEAREST # cells shrink a little where not all atoms found room
+    assert len(invented(CrystalTable.join([crystals[:20], invented(crystals[:20])], ['a', 'b']))) == len(invented(crystals[:20])) # none after an invented one
     twice = crystals[[5, 5]] # an id that stands for two crystals
     assert len(invented(twice)) <= 2
     nothing = crystals[:3]

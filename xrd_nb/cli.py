@@ -115,7 +115,7 @@ def simulate(
     if len(rejected) == len(table):
         out.unlink()
         raise XrdInputError(f'no pattern could be simulated; the reasons are in {listed}', crystals)
-    if plot: plot_first(table, plot, radiation)
+    if plot: plot_first(table, out, plot, radiation)
     finish(missing, f'{len(table) - len(rejected):,} patterns in {out}', listed)
 
 # %% ../nbs/30_cli.ipynb #6ce0ed73
@@ -157,21 +157,23 @@ def write_patterns(
 
 # %% ../nbs/30_cli.ipynb #a6aa9f6c
 def plot_first(
-    crystals: CrystalTable, # the first that has lines is drawn
+    crystals: CrystalTable, # those that were simulated
+    patterns: Path, # file of `write_patterns`
     path: Path, # PNG to write
     radiation: str|float, # name or Å
 ) -> None:
-    "Draw one pattern with its hkl."
+    "Draw the first pattern of a file with its hkl."
+    import pyarrow.parquet as pq
     from xrd_nb.core import style
-    from xrd_nb.profiles import GRID, LINE_RANGE, render
+    from xrd_nb.profiles import GRID, LINE_RANGE
     from xrd_nb.reflections import powder_reflections
     from xrd_nb.report import plot_pattern_with_sticks
-    lines = powder_reflections(crystals[:100], radiation, LINE_RANGE)
-    i = int(np.argmax(np.diff(lines.offset) > 0))
+    with pq.ParquetFile(patterns) as file: first = next(file.iter_batches(1)).to_pylist()[0]
+    i = int(np.argmax(crystals.frame['id'].astype(str) == first['id']))
     style(width=8, height=3.5)
-    t = lines.lines(i)
+    t = powder_reflections(crystals[i:i+1], radiation, LINE_RANGE).lines(0)
     t = t[(t.two_theta >= GRID.start) & (t.two_theta <= GRID.two_theta[-1])]
-    ax = plot_pattern_with_sticks(GRID.two_theta, render(lines[i:i+1])[0], t.two_theta.to_numpy(), t.intensity.to_numpy(),
+    ax = plot_pattern_with_sticks(GRID.two_theta, np.array(first['intensity']), t.two_theta.to_numpy(), t.intensity.to_numpy(),
                                   t[['h', 'k', 'l']].to_numpy(), str(crystals.frame['formula'][i]))
     path.parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path)
@@ -196,7 +198,7 @@ def pack(
 def invent(
     crystals: ManyCrystals,
     out: Annotated[Path, typer.Option('-o', '--out', help='Parquet file for the invented crystals')] = Path('invented.parquet'),
-    seed: Annotated[int, typer.Option(help='of everything that is drawn')] = 0,
+    seed: Annotated[int, typer.Option(min=0, help='of everything that is drawn')] = 0,
 ):
     "Invent a crystal for each given one, of the same space group and elements, to learn symmetry from."
     from xrd_nb.variation import invented
@@ -223,7 +225,7 @@ def train(
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
     start: Annotated[Optional[Path], typer.Option(help='model.safetensors of another run to start from')] = None,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
-    workers: Annotated[int, typer.Option(help='rendering processes beside each GPU; 0: render in this one')] = 0,
+    workers: Annotated[int, typer.Option(min=0, help='rendering processes beside each GPU; 0: render in this one')] = 0,
     devices: Annotated[int, typer.Option(help='GPUs, or processes where there are none, that share every batch; name a --cache then, or each computes all lines')] = 1,
     nodes: Annotated[int, typer.Option(help='machines that do so; start the command on each, see the tutorial on going past one machine')] = 1,
     quiet: QuietOption = False,

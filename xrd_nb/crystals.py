@@ -266,7 +266,7 @@ def densities(
 # %% ../nbs/01_crystals.ipynb #41f931d1
 FRAME_COLUMNS = ('id formula space_group space_group_spglib symmetry_agrees disordered n_sites source name reference '
                  'formation_energy_per_atom band_gap e_above_hull density bulk_modulus shear_modulus in_icsd').split()
-TEXT_COLUMNS = ('id', 'formula', 'symmetry_agrees', 'disordered', 'source', 'name', 'reference', 'in_icsd')
+TEXT_COLUMNS = ('id', 'formula', 'symmetry_agrees', 'disordered', 'source', 'name', 'reference')
 
 def given(
     frame: pd.DataFrame, # N rows
@@ -289,8 +289,8 @@ def complete_frame(
     frame['formula'] = given(frame, 'formula', lambda: formulas(table)).astype('str')
     frame['density'] = given(frame, 'density', lambda: densities(table)).astype(float)
     for name in ('space_group', 'space_group_spglib'):
-        frame[name] = frame[name].fillna(0).astype(np.int64) if name in frame else 0
-        frame[name] = frame[name].where(frame[name].between(1, 230), 0)
+        given_number = frame[name].fillna(0) if name in frame else pd.Series(0, frame.index)
+        frame[name] = given_number.where(given_number.between(1, 230), 0).astype(np.int64)
     frame.loc[frame.disordered, 'space_group_spglib'] = 0
     known = (frame.space_group > 0) & (frame.space_group_spglib > 0)
     frame['symmetry_agrees'] = (frame.space_group == frame.space_group_spglib).astype('boolean').where(known)
@@ -445,9 +445,10 @@ def join_tables(
     "Put tables end to end; an id that an earlier table has gets the name of its own table in front."
     frames, known = [], set()
     for table, name in zip(tables, names, strict=True):
-        ids = table.frame['id'].astype(str)
-        frames.append(table.frame.assign(id=ids.where(~ids.isin(known), f'{name}:' + ids)))
-        known |= set(frames[-1]['id'])
+        ids = old = table.frame['id'].astype(str)
+        for again in ('', *(f' {n}' for n in range(2, len(tables) + 1))): ids = ids.where(~ids.isin(known), f'{name}{again}:' + old)
+        frames.append(table.frame.assign(id=ids))
+        known |= set(ids)
     start = np.concatenate([[0], np.cumsum([len(t.frac) for t in tables])])
     offset = np.concatenate([[0], *(t.site_offset[1:] + s for t, s in zip(tables, start))])
     arrays = [np.concatenate([getattr(t, a) for t in tables]) for a in ('lattice', 'frac', 'number', 'occupancy', 'b_iso')]
@@ -522,7 +523,7 @@ def read_structures(
 ) -> CrystalTable: # where `properties` has no `space_group`, spglib's (symprec 0.1 Å) is the label
     "Crystals from pymatgen."
     structures, names = list(structures), [str(i) for i in (range(len(structures)) if ids is None else ids)]
-    rows = [{} for _ in structures] if properties is None else pd.DataFrame(properties).to_dict('records')
+    rows = [{} for _ in structures] if properties is None else check_numbers(pd.DataFrame(properties)).to_dict('records')
     if not len(structures) == len(names) == len(rows):
         counts = f'{len(structures)} structures, {len(names)} ids, {len(rows)} rows of properties'
         raise XrdInputError(f'{counts}: these do not match')

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'SPLITS', 'EFFECTS', 'CONDITIONS', 'SWAPPED',
            'N_ELEMENTS', 'properties_of', 'property_values', 'targets', 'has_target', 'fold_of', 'orbits',
-           'prototype_key', 'prototype_keys', 'split_keys', 'draw_conditions', 'sampled', 'PatternDataset',
+           'prototype_key', 'prototype_keys', 'first_ids', 'split_keys', 'draw_conditions', 'sampled', 'PatternDataset',
            'network_input', 'EpochBatches', 'pattern_loader', 'element_fractions']
 
 # %% ../nbs/10_datasets.ipynb #b03da64e
@@ -97,7 +97,8 @@ def orbits(
     species = [[] for _ in position]
     for s, z, o in zip(site.ravel(), crystals.number[rows], crystals.occupancy[rows]): species[s].append((int(z), round(float(o), 3)))
     kinds = {k: n for n, k in enumerate(sorted({tuple(sorted(x)) for x in species}))}
-    found = spglib.get_symmetry_dataset((crystals.lattice[i], position, [kinds[tuple(sorted(x))] for x in species]), symprec=symprec)
+    try: found = spglib.get_symmetry_dataset((crystals.lattice[i], position, [kinds[tuple(sorted(x))] for x in species]), symprec=symprec)
+    except spglib.error.SpglibError: found = None # spglib 3 raises, older ones return None
     if found is None: return 0, []
     larger = len(found.std_positions)/len(position)
     first, count = np.unique(found.equivalent_atoms, return_counts=True)
@@ -149,13 +150,21 @@ def prototype_keys(
 # %% ../nbs/10_datasets.ipynb #6506326f
 SPLITS = ('random', 'formula', 'prototype')
 
+def first_ids(
+    crystals: CrystalTable, # N crystals
+) -> np.ndarray: # (N,) of str
+    "Ids, where a copy from a table given again, 'amcsd:17', counts as what it is a copy of, '17'."
+    ids = crystals.frame['id'].astype(str)
+    original = ids.str.partition(':')[2]
+    return original.where(original.isin(set(ids)), ids).to_numpy()
+
 def split_keys(
     crystals: CrystalTable, # N crystals
     split: str, # 'random', 'formula' or 'prototype'
 ) -> np.ndarray: # (N,) of str
     "What must not stand on both sides of a split."
     if split not in SPLITS: raise XrdInputError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
-    if split == 'random': return crystals.frame['id'].astype(str).to_numpy()
+    if split == 'random': return first_ids(crystals)
     if split == 'formula': return crystals.frame['formula'].astype(str).to_numpy()
     return prototype_keys(crystals)
 

@@ -211,6 +211,7 @@ def compare_features(
     test_labels: np.ndarray, # class of each test crystal, (N,)
     k: int=5, # how many neighbours vote
     seed: int=0, # of the bootstrap
+    group: np.ndarray|None=None, # which test crystals belong together, (N,): intervals are drawn from whole groups
 ) -> pd.DataFrame: # a row a representation: width, n, k-NN and probe accuracies with 95 % intervals, baseline
     "How well held-out crystals are named from each representation, beside the majority class of the training crystals."
     values, counts = np.unique(train_labels, return_counts=True)
@@ -219,7 +220,7 @@ def compare_features(
         row = dict(representation=name, width=np.shape(train)[1], n=len(test_labels))
         data = train, train_labels, test, test_labels
         for probe, hit in (('knn', knn_hits(*data, k)), ('linear', probe_hits(*data))):
-            low, high = bootstrap_interval(hit, seed)
+            low, high = bootstrap_interval(hit, seed, group=group)
             row |= {probe: float(hit.mean()), f'{probe}_low': low, f'{probe}_high': high}
         rows.append(row | dict(baseline_majority=majority))
     return pd.DataFrame(rows)

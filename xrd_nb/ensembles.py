@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional as F
 from .core import XrdInputError
 from .training import RunSettings, load_run
 

@@ -85,11 +85,12 @@ def plain_numbers(
 def _settle_commas(text):
     "Commas between digits: delimiters, decimals or marks of thousands."
     if not _STRONG.search(text): return text.replace(',', ' ')
-    numbers = re.findall(r'[\d.,]*\d,\d[\d.,]*', text)
+    digits = re.findall(r'[\d.,]+', text)
+    numbers = [x for x in digits if re.search(r'\d,\d', x)]
     grouped = all(re.fullmatch(r'\d{1,3}(,\d{3})+(\.\d*)?', x) for x in numbers)
     if grouped and ('.' in text or len(numbers) < text.count('\n') + 1): return text.replace(',', '') # decimals would stand in every line
     if '.' not in text: return text.replace(',', '.')
-    points = re.findall(r'[\d.,]*\d\.\d[\d.,]*', text)
+    points = [x for x in digits if re.search(r'\d\.\d', x)]
     if all(re.fullmatch(r'\d{1,3}(\.\d{3})+(,\d*)?', x) for x in points) and all(x.count(',') == 1 for x in numbers):
         return text.replace('.', '').replace(',', '.') # 1.234,5
     return text.replace(',', ' ')
@@ -257,10 +258,12 @@ _STEPPED = ( # format, pattern of its head, names of the groups
     ('Jade mdi', r'[^\n]*\n[ \t]*([\d.]+)' + _F*2 + r'\s+[A-Za-z]{1,2}' + _F*3 + r'\s*\n', 'start step rate wavelength stop n'),
     ('FullProf or DBWS counts', r'(?:[^\n]*\n){0,6}?[ \t]*([\d.]+)[ \t,]+([\d.]+)[ \t,]+([\d.]+)(?=\s)[^\n]*\n', 'start step stop'))
 
+_HEAD = 20_000 # characters in which a head is looked for: longer ones have not been seen, and looking takes their square in time
+
 def _stepped(head, text, groups):
     "Values of the head, angles and counts, or None where they don't fit together."
     value = dict(zip(groups.split(), (float(x) for x in head.groups() if _floats([x]))))
-    if not {'start', 'step', 'stop'} <= set(value) or not 0 < value['step'] < value['stop'] - value['start'] < 180: return None
+    if not {'start', 'step', 'stop'} <= set(value) or not 1e-5 < value['step'] < value['stop'] - value['start'] < 180: return None
     if re.search(r'^\*SCAN_AXIS\s*=\s*(theta|omega|chi|phi)\s*$', head[0], re.M | re.I): raise XrdInputError('is a scan of another axis than 2θ; export a powder scan')
     counts = _floats(re.sub(r'[,/;]', ' ', text[head.end():].partition('*E')[0]).split())
     n = round((value['stop'] - value['start'])/value['step']) + 1
@@ -272,8 +275,8 @@ def read_stepped(
 ) -> Scan|None: # the longest scan; None where it is no such file
     "A scan from start, step and stop, and counts without angles."
     for name, pattern, groups in _STEPPED:
-        first, rest, found = re.match(pattern, text, re.S | re.I), text, []
-        while (head := re.match(pattern, rest, re.S | re.I)) and (one := _stepped(head, rest, groups)):
+        first, rest, found = re.match(pattern, text[:_HEAD], re.S | re.I), text, []
+        while (head := re.match(pattern, rest[:_HEAD], re.S | re.I)) and (one := _stepped(head, rest, groups)):
             found.append(one)
             rest = '*TYPE' + rest[head.end():].partition('*END')[2] if name == 'Rigaku asc' else '' # a group after the other, each with its own range
         if not found: continue
@@ -545,9 +548,7 @@ def _from_archive(data, where):
 
 def _from_text(data, where):
     text = decode(data)
-    scan = read_stepped(text)
-    if scan: return scan
-    try: return read_table(text)
+    try: return read_stepped(text) or read_table(text)
     except XrdInputError as error: raise XrdInputError(str(error), where) from None
 
 def read_scan(

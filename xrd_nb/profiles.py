@@ -378,7 +378,7 @@ def _count(y, scale, key, z):
     _normals(z, key)
     for i in range(len(y)):
         mean = y[i]*scale
-        z[i] = np.rint(mean + np.sqrt(mean)*z[i] + (z[i]*z[i] - _f32(1))*_f32(1/6))
+        z[i] = max(np.rint(mean + np.sqrt(mean)*z[i] + (z[i]*z[i] - _f32(1))*_f32(1/6)), _f32(0))
     work, few = np.empty((4, 128), np.float32), _f32(_FEW)
     for a in range(0, len(y), 128):
         part, drawn = y[a:a+128], z[a:a+128]

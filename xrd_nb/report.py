@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['CSS', 'hkl_label', 'lines_to_label', 'plot_pattern_with_sticks', 'Section', 'number_text', 'column_class',
-           'table_html', 'figure_html', 'slug', 'section_html', 'tiles_html', 'footer_html', 'plain', 'write_report']
+           'table_html', 'figure_html', 'slug', 'section_html', 'tiles_html', 'footer_html', 'write_report']
 
 # %% ../nbs/25_report.ipynb #de9bb2da
-import base64, html, json, re
+import base64, html, re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,17 +205,6 @@ def footer_html(
     lines = [links and f'Beside this page: {links}', ' · '.join(said), ' · '.join(versions)]
     return '<footer>' + ''.join(f'<p>{x}</p>' for x in lines if x) + '</footer>'
 
-# %% ../nbs/25_report.ipynb #f031a2e3
-def plain(
-    value: object, # table, dict, list, array or scalar
-) -> object: # the same in JSON's own types
-    "Tables as lists of rows, arrays as lists, unknown numbers as None."
-    if isinstance(value, pd.DataFrame): return json.loads(value.to_json(orient='records', double_precision=15))
-    if isinstance(value, dict): return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)): return [plain(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)): return plain(value.tolist())
-    return None if isinstance(value, float) and not np.isfinite(value) else value
-
 # %% ../nbs/25_report.ipynb #1cc250ee
 def write_report(
     folder: str|Path, # made where it is missing; files of the same names are replaced
@@ -232,7 +221,7 @@ def write_report(
     if folder.is_file(): raise XrdInputError('is a file; name a folder for the report', where=folder)
     folder.mkdir(parents=True, exist_ok=True)
     if metrics is not None:
-        write_json(folder/'metrics.json', plain(dict(metrics, provenance=provenance)))
+        write_json(folder/'metrics.json', dict(metrics, provenance=provenance))
         files['metrics.json'] = 'all figures as JSON'
     head = ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
             '<meta name="color-scheme" content="light dark">'

@@ -6,20 +6,18 @@
 __all__ = ['LEVELS', 'SAME_DENSITY', 'retrieval_conditions', 'seen_again', 'same_crystal', 'PeakLists', 'ranked', 'find_crystal', 'classical', 'retrieval_ranks', 'summarise_ranks', 'measure_retrieval', 'readable_retrieval', 'auroc', 'novelty_kinds', 'measure_novelty', 'store_retrieval']
 
 # %% ../nbs/28_retrieval.ipynb #3a82b50b
-from functools import lru_cache
 from pathlib import Path
 import json
 import numpy as np
 import pandas as pd
-from .core import XrdInputError, provenance, write_json
+from .core import XrdInputError, plain, provenance, write_json
 from .crystals import CrystalTable, densities
 from .datasets import draw_conditions, fold_of, prototype_keys
 from .evaluation import bootstrap_interval, paired_difference
 from .measured import background
 from .profiles import GRID, LINE_RANGE, random_conditions, random_mask, render
 from .reflections import Reflections, powder_reflections
-from .results import plain
-from .search import CELL_SPREAD, FINE, STEPS, PatternIndex, build_index, foreign_elements, list_overlap, peaks_around, rescale, search_index
+from .search import CELL_SPREAD, FINE, STEPS, PatternIndex, build_index, foreign_elements, grid_points, list_overlap, peaks_around, search_index
 
 # %% ../nbs/28_retrieval.ipynb #97b4d96c
 LEVELS = {'mild': 0.002, 'strong': 0.01} # by how much the edges of the cell are longer or shorter
@@ -66,10 +64,6 @@ def same_crystal(
     return (formula == truth[0]) & (space_group == truth[1]) & (abs(density/truth[2] - 1) <= SAME_DENSITY)
 
 # %% ../nbs/28_retrieval.ipynb #8c74a30f
-@lru_cache
-def _grid_points(size): # the point of the grid where each angle of an index stands in a cell of this size, (54000,)
-    return np.clip(np.rint((rescale(np.arange(90*STEPS)/STEPS, size) - GRID.start)/GRID.step), 0, GRID.n - 1).astype(np.int16)
-
 class PeakLists:
     "An index asked by lists of peaks."
     def __init__(self,
@@ -86,7 +80,7 @@ class PeakLists:
         n, owner = len(self.index), np.repeat(np.arange(len(self.index)), np.diff(self.index.offset))
         peak, height = peaks_around(intensity, mask)
         if not len(height): return np.zeros(n)
-        scores = [list_overlap(owner, self.index.root/255., peak[_grid_points(s)[self.index.angle]], height, n) for s in self.sizes]
+        scores = [list_overlap(owner, self.index.root/255., peak[grid_points(np.arange(90*STEPS), s)][self.index.angle], height, n) for s in self.sizes]
         return np.max(np.exp(-((self.sizes - 1)/CELL_SPREAD)**2/2)[:, None]*scores, axis=0)
 
 # %% ../nbs/28_retrieval.ipynb #e7e357dc
@@ -176,7 +170,7 @@ def measure_retrieval(
     which: np.ndarray, # rows of those that are asked for, (n,)
     levels: tuple=tuple(LEVELS), # of the conditions
     seeds: tuple=(0,), # of the conditions: each crystal is asked for under each
-    scorers: dict|None=None, # further methods, as in `retrieval_ranks`
+    scorers: dict|None=None, # the methods beside the search, as in `retrieval_ranks`
 ) -> pd.DataFrame: # of `summarise_ranks`
     "How well known crystals are found again under new conditions."
     return summarise_ranks(pd.concat([retrieval_ranks(index, crystals, which, level, seed, scorers) for level in levels for seed in seeds], ignore_index=True))

@@ -223,7 +223,7 @@ def columns_torch(
     members: bool, # whether to return the unmerged reflections too
     exact: bool, # asks for double precision
     device: str, # of torch
-    dtype: str|None, # 'float32', 'float64', or None: what suits the device
+    dtype: str|None, # 'float32' or 'float64'; None: 'float64'
 ) -> list: # of arrays
     "The arrays of `chunk_torch`, end to end, for any number of crystals."
     device, dtype = placed(device, dtype, torch.float64)

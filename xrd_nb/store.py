@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from . import reflections
+from . import form_factors, reflections
 from .core import XrdInputError, data_file
 from .crystals import CrystalTable
 from .reflections import Reflections, powder_reflections
@@ -34,7 +34,7 @@ def kernel_hash() -> str: # 8 hex digits
     "A fingerprint of the code and the tables that compute lines."
     try: release = version('xrd_nb')
     except PackageNotFoundError: release = ''
-    sources = [Path(reflections.__file__), *sorted(data_file('').glob('*.csv'))]
+    sources = [Path(module.__file__) for module in (reflections, form_factors)] + sorted(data_file('').glob('*.csv'))
     return hashlib.sha256(b''.join([release.encode(), *(p.read_bytes() for p in sources)])).hexdigest()[:8]
 
 def cache_name(

@@ -30,7 +30,7 @@ from .muon import Muon, strip_matrices
 from .profiles import LINE_RANGE
 from .reflections import Reflections, powder_reflections
 from .store import cached_reflections, crystals_hash
-from .variation import is_invented
+from .variation import is_invented, may_be_learned
 from .vae import vae_loss
 
 # %% ../nbs/13_training.ipynb #d8cfbfb7
@@ -62,6 +62,7 @@ class RunSettings:
         size = self.size or SIZES[self.model][0]
         if size not in SIZES[self.model]: raise XrdInputError(f'unknown size {self.size!r} of {self.model}; use one of {", ".join(SIZES[self.model])}')
         if not 0 <= self.seed < 2**32: raise XrdInputError(f'seed {self.seed} is not between 0 and 2³² − 1')
+        if not 0 < self.learning_rate < 1: raise XrdInputError(f'learning rate {self.learning_rate} is not between 0 and 1')
         if self.epochs < 1 or self.batch_size < 3: raise XrdInputError('a run needs at least 1 epoch and 3 patterns a batch')
         if self.varied and (self.task not in (*SYMMETRY_TASKS, 'everything') or self.model in ('composition_mlp', 'fcn_mlp', 'cgcnn')):
             raise XrdInputError('variations of crystals keep their symmetry, and nothing else that is known; learn a symmetry, or everything, from patterns')
@@ -224,11 +225,13 @@ def prepare(
     crystals = crystals[known]
     simulate = partial(cached_reflections, folder=cache) if cache else powder_reflections
     reflections = simulate(crystals, two_theta=LINE_RANGE, members=members)
-    lined = np.diff(reflections.offset) > 0
+    lined = np.flatnonzero(np.diff(reflections.offset) > 0)
     usable = crystals[lined]
     key = split_keys(usable, split)
     fold = np.where(is_invented(usable), 'train', fold_of(key)) # only real crystals say how well a network does
-    return PreparedData(usable, reflections[lined], targets(usable, task), key, fold, reflections.rejected)
+    kept = may_be_learned(usable, fold)
+    left = pd.DataFrame(dict(id=usable.frame.id[~kept], reason='invented after a crystal that is held back, or that is not there'))
+    return PreparedData(usable[kept], reflections[lined[kept]], targets(usable[kept], task), key[kept], fold[kept], pd.concat([reflections.rejected, left], ignore_index=True))
 
 # %% ../nbs/13_training.ipynb #4b936b92
 def check_devices(
@@ -254,7 +257,7 @@ def is_first() -> bool:
 def gpu_share() -> float: # 0..1; NaN where nothing tells
     "How busy the GPU was in the last moment (NVML)."
     try: return torch.cuda.utilization()/100 if torch.cuda.is_available() else np.nan
-    except (ModuleNotFoundError, RuntimeError): return np.nan # without nvidia-ml-py
+    except Exception: return np.nan # no nvidia-ml-py, or a GPU without counters: nothing to stop a training for
 
 # %% ../nbs/13_training.ipynb #14a829d1
 def finite_scores(metrics): # losses, and the scores of what some crystal knows
@@ -280,7 +283,8 @@ class EpochLog(pl.Callback):
         if np.isfinite(self.busy).any(): row['gpu_share'] = round(float(np.nanmean(self.busy)), 3)
         if not trainer.is_global_zero: return # one process writes, but all of them have to be asked for their share of the metrics
         old = pd.read_csv(self.path).query('epoch < @row["epoch"]') if self.path.exists() else None # an epoch begun again replaces its row
-        pd.concat([old, pd.DataFrame([row])]).to_csv(self.path, index=False)
+        pd.concat([old, pd.DataFrame([row])]).to_csv(self.path.with_suffix('.part'), index=False)
+        os.replace(self.path.with_suffix('.part'), self.path)
 
 # %% ../nbs/13_training.ipynb #11aa6e8c
 def find_checkpoint(
@@ -311,9 +315,10 @@ def read_config(
 
 def labels_hash(
     crystals: CrystalTable, # N crystals
+    split: str, # one of `SPLITS`
 ) -> str: # 16 hex digits
-    "A fingerprint of what is told about crystals and may be learned or split by: formulas, space groups, properties."
-    told = [c for c in ('formula', 'space_group', *PROPERTY_UNITS) if c in crystals.frame]
+    "A fingerprint of what is told about crystals and may be learned or split by: formulas, space groups, properties, structure types."
+    told = [c for c in ('formula', 'space_group', *PROPERTY_UNITS, *['prototype']*(split == 'prototype')) if c in crystals.frame]
     return hashlib.sha256(pd.util.hash_pandas_object(crystals.frame[told].astype(str), index=False).to_numpy()).hexdigest()[:16]
 
 # %% ../nbs/13_training.ipynb #af3c2c93
@@ -333,7 +338,7 @@ def train(
     "Train a network, or go on training it."
     settings, out = settings.check(), Path(out)
     trainer = make_trainer(out, settings, progress, stop_after, devices, nodes)
-    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals), start=str(start or ''))
+    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals, settings.split), start=str(start or ''))
     checkpoint = find_checkpoint(out, wanted) if trainer.is_global_zero else next(out.glob('last.ckpt'), None)
     if (out/'model.safetensors').exists(): return out
     pl.seed_everything(settings.seed, verbose=False)
@@ -456,7 +461,8 @@ def save_weights(
 ) -> None:
     "Write model.safetensors; mean and std of the properties stand in its header."
     header = {name: json.dumps(getattr(learner, name).tolist()) for name in ('mean', 'std') if learner.settings.properties}
-    save_file({k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}, out/'model.safetensors', header)
+    save_file({k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}, out/'model.part', header)
+    os.replace(out/'model.part', out/'model.safetensors') # whole or not at all: it is the sign of a finished run
 
 # %% ../nbs/13_training.ipynb #6b294b40
 def load_run(
@@ -497,6 +503,7 @@ def predict(
     progress: bool=False, # show a bar
 ) -> dict: # numpy arrays: the head's answers by name, and 'features' (N, C)
     "What a network says about every pattern of a dataset, and the features it says it by."
+    if not len(dataset): raise XrdInputError('no patterns to say anything about')
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     network, parts = network.to(device).eval(), []
     for batch in tqdm(pattern_loader(dataset, batch_size), disable=not progress, desc='predict', leave=False):

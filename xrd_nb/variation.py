@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STRAIN', 'RESIZED', 'NEAREST', 'MOST_ATOMS', 'INVENTED', 'strained', 'element_weights', 'substituted', 'varied',
-           'group_operations', 'random_cell', 'invented', 'is_invented']
+           'group_operations', 'random_cell', 'invented', 'is_invented', 'may_be_learned']
 
 # %% ../nbs/07_variation.ipynb #07a00003
 from dataclasses import replace
@@ -226,7 +226,7 @@ def invented(
     seed: int=0, # of everything
 ) -> CrystalTable: # fewer than N, each of the space group that it was drawn for; `id` tells after which
     "Invent a crystal for each real one of known space group; those that come out with another space group are left away."
-    known = crystals[crystals.frame.space_group.fillna(0).to_numpy(int) > 0]
+    known = crystals[(crystals.frame.space_group.fillna(0).to_numpy(int) > 0) & ~is_invented(crystals)]
     if not len(known): raise XrdInputError('no crystal has a known space group to invent another one of')
     tasks = [(known[a:a+100], [seed, a]) for a in range(0, len(known), 100)]
     cells, places, numbers, parents, groups = in_parallel(_invent, tasks, 'crystals invented', chunk=1)
@@ -240,4 +240,14 @@ def is_invented(
     crystals: CrystalTable, # N crystals
 ) -> np.ndarray: # bool, (N,)
     "Which crystals nobody has seen; they are only learned from."
-    return (crystals.frame['source'] == INVENTED).to_numpy(bool) if 'source' in crystals.frame else np.zeros(len(crystals), bool)
+    return crystals.frame['source'].eq(INVENTED).fillna(False).to_numpy(bool) if 'source' in crystals.frame else np.zeros(len(crystals), bool)
+
+def may_be_learned(
+    crystals: CrystalTable, # N crystals
+    fold: np.ndarray, # of the real ones, (N,)
+) -> np.ndarray: # bool, (N,): False for those invented after a crystal that is held back, or not there
+    "Whether learning from crystals tells nothing about held-back ones: an invented one has the space group, elements and density of its parent."
+    made = is_invented(crystals)
+    taught = set(crystals.frame.id[~made & (fold == 'train')])
+    parent = crystals.frame.id.astype(str).str.replace(rf'^(?:.*:)?{INVENTED}-\d+-', '', regex=True)
+    return ~made | parent.isin(taught).to_numpy()
