@@ -21,6 +21,15 @@ def test_told_wavelength():
         assert told_wavelength([line])[0] == RADIATIONS[name], line
     for line, wavelength in {'wavelength: 1': 1., 'wavelength = 70.93 pm': 0.7093, '# wavelength 4.05 Angstrom': 4.05, 'Kalpha1=1.78901 Kalpha2=1.79290 ratio=0.5': 1.78901,
                              '# threshold energy 8.5 keV, photon energy 12.39842 keV': 1.0}.items(): assert abs(told_wavelength([line])[0] - wavelength) < 1e-9, line
+    for line in ('# Cu K-alpha, 40 kV, 1.2 s per step', '# Cu K-alpha radiation, collimator 0.5 mm', '# Cu K-Alpha; divergence slit 0.5 deg', '# wavelength CuKa, scan speed 2.5 deg/min', '# Wavelength: Cu Ka1, 2theta 5.0 to 90.0'):
+        assert told_wavelength([line]) == (RADIATIONS['CuKa1'], 'Cu'), line # a number that is no wavelength
+    for line in ('# Detector: LAMBDA 2.5M', 'Sample: K-alpha alumina 2.5 um', 'K-Alpha2 1.5444', 'Lambda2 = 0.71359', 'wavelength2 1.7929', 'exposure 1.0 s'): assert told_wavelength([line])[0] is None, line
+    for line, name in {'Anode: Co, Filter: Fe': 'CoKa1', 'Radiation: Co Ka (Fe filter)': 'CoKa1', 'Comment: "filtered sample" Anode: "Co"': 'CoKa1', 'Anodenmaterial: Co': 'CoKa1', 'Röhre = Mo': 'MoKa1', 'TARGET  Cr': 'CrKa1'}.items():
+        assert told_wavelength([line])[0] == RADIATIONS[name], line
+    for line, wavelength in {'# Calibration wavelength: 0.4592 A': 0.4592, 'wavelength 0.4592 A, sample concentration 3 %': 0.4592, 'wavelength 1.78897 (Kalpha2 stripped)': 1.78897, 'wavelength 1.78897 Kbeta filter': 1.78897,
+                             'Lambda1 0.7093 Lambda2 0.71359 ratio 0.5': 0.7093, 'Kα1 = 0.70930 Å': 0.7093, 'Ka1 0.70930': 0.7093, 'Wellenlänge: 1,78897': 1.78897, "longueur d'onde 0.4592": 0.4592, '波長 0.4592': 0.4592,
+                             'wavelength (pm) 70.93': 0.7093, '0.4592 Å wavelength': 0.4592, 'Energy: 12398.42 eV': 1., 'energy (keV) = 12.39842': 1., 'Energy [keV]: 12.39842': 1.}.items():
+        assert abs(told_wavelength([line])[0] - wavelength) < 1e-9, line
     assert told_wavelength(['wavelength 1 of 2'])[0] is None and tube_line('Fe', bare=False) == (None, '') and tube_line('a_CoKa', bare=False)[1] == 'Co'
 
 
@@ -72,6 +81,17 @@ def test_text_formats():
     asc = '*TYPE = Raw\n*TARGET = Co\n' + group.format('10.0', 10.18, 10, ' '.join(map(str, counts[:10]))) + group.format('10.0', 10.78, 40, listed) + '*EOF\n'
     same(asc, anode='Co'); assert read_stepped(asc).metadata['scans'] == 2
     with pytest.raises(XrdInputError, match='axis'): read_stepped(asc.replace('*TARGET', '*SCAN_AXIS = theta\n*TARGET'))
+    same(rows('{:.2f}° {}')); same(rows('{:.2f} {}').replace('10.', '10.'), y=counts); same('2Theta [Grad]\tImpulse\n' + rows('{:.2f}\t{}')); same('2theta (Cu K-alpha radiation), counts\n' + rows('{:.2f},{}'))
+    same('40\n' + rows('{:.3f}\t{}').replace('.', ',')); same('\n'.join(f'{a:.3f}'.replace('.', ',') + f';{c}' for a, c in zip(angle, grouped('.'))), y=high) # angles are no thousands
+    same('\n'.join(f'{i} {a:.2f} {c}' for i, (a, c) in enumerate(zip(angle[::-1], counts[::-1]), 1)), x=angle[::-1], y=counts[::-1]); same('Nr;Winkel;Impulse\n' + '\n'.join(f'{i};{a:.2f};{c}' for i, (a, c) in enumerate(zip(angle, counts), 1)))
+    same('q (1/nm) I\n' + rows('{:.3f} {}') + '\n# end'*9, x=angle/10, axis='q'); same('q(1/A) I\n' + rows('{:.3f} {}') + '\n# footer'*9, axis='q') # names stand above the data
+    same('d_hkl,I\n' + rows('{:.2f},{}'), axis='d'); same('interplanar spacing (Å);I\n' + rows('{:.2f};{}'), axis='d'); same('s (1/nm),I\n' + rows('{:.2f},{}'), x=angle*0.2*np.pi, axis='q')
+    same(decode(f'a title\r 10.0 0.02 10.78\r{listed}\r'.replace('\n', '\r').encode())); same(f'12 03 2023 Quartz\n10.00 0.02 10.78\n{listed}\n')
+    many = read_table('\n'.join(f'#scan {k}\n{short}' for k in range(70)) + '\n#scan 70\n' + rows('{:.2f} {}'))
+    assert len(many.x) == 40 and (many.metadata['scans'], many.metadata['scan']) == (71, 71)
+    for text, why in ((f'{listed}\n'*3, 'up and down'), (asc.replace(listed, listed[:60]), 'promises'), (f'a title\n 10.0 0.02 10.78\n{listed[:90]}\n', 'up and down|no table|columns'), ('Omega,counts\n' + rows('{:.2f},{}'), 'Omega'), ('Scan axis,Omega\n' + rows('{:.2f},{}'), 'another axis'),
+                      ('##XYDATA=(X++(Y..Y))\n' + rows('{:.2f} {}'), 'JCAMP'), (rows('{:.2f} {}') + '\n' + '\n'.join(f'{a + 1:.2f} *****' for a in angle[:9]) + '\n13.00 5', 'stars')):
+        with pytest.raises(XrdInputError, match=why): read_stepped(text) or read_table(text)
     assert read_table('# neutron data, wavelength 2.4395\n' + rows('{:.2f} {}')).metadata['remarks'] and not read_table(rows('{:.2f} {}')).metadata['remarks']
 
 

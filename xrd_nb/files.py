@@ -55,7 +55,10 @@ def decode(
     data: bytes, # content of a text file
     encodings: tuple=('utf-8', 'latin-1'), # tried in this order where no byte order mark settles it
 ) -> str: # text without byte order mark
-    "Text of unknown encoding."
+    "Text of unknown encoding, its lines ended by line feeds."
+    return re.sub('\r\n?', '\n', _decoded(data, encodings))
+
+def _decoded(data, encodings):
     for mark, encoding in ((b'\xef\xbb\xbf', 'utf-8-sig'), (b'\xff\xfe', 'utf-16'), (b'\xfe\xff', 'utf-16')):
         if data.startswith(mark): return data.decode(encoding, 'replace')
     if data[1:40:2].count(0) > 15: return data.decode('utf-16-le', 'replace') # UTF-16 whose mark is missing
@@ -66,6 +69,8 @@ def decode(
 
 # %% ../nbs/04_files.ipynb #4b06bf69
 _DATA_LINE = re.compile(r"[\s\"]*[+\-.]?\d[\d\s.,;|+\-eEdDnNaAiIfF\"'’]*") # numbers and delimiters, nothing else
+_WIDEST = 2000 # characters of a row of numbers
+_BROKEN_ROW = re.compile(r'\s*[+\-]?\d+[.,]\d+[\s;,]+\S*[^\s\d.,;eE+\-]') # begins like a row of numbers: '10.02 *****', '10.02 120 ( 1 0 0)'
 _STRONG = re.compile(r'\d[;|\t ]+[\d.+\-]') # something other than a bare comma parts the columns
 
 def plain_numbers(
@@ -85,10 +90,12 @@ def plain_numbers(
 def _settle_commas(text):
     "Commas between digits: delimiters, decimals or marks of thousands."
     if not _STRONG.search(text): return text.replace(',', ' ')
-    digits = re.findall(r'[\d.,]+', text)
+    digits, first = re.findall(r'[\d.,]+', text), re.findall(r'^\s*([\d.,]+)[;|\t ]+[\d.+\-]', text, re.M) # of rows of several columns
+    if first and all(re.fullmatch(r'\d{1,3},\d+', x) for x in first): # angles are no thousands
+        return (re.sub(r'(?<=\d)\.(?=\d{3})', '', text) if '.' in text else text).replace(',', '.')
     numbers = [x for x in digits if re.search(r'\d,\d', x)]
     grouped = all(re.fullmatch(r'\d{1,3}(,\d{3})+(\.\d*)?', x) for x in numbers)
-    if grouped and ('.' in text or len(numbers) < text.count('\n') + 1): return text.replace(',', '') # decimals would stand in every line
+    if grouped and ('.' in text or len(numbers) < len(first)): return text.replace(',', '') # decimals would stand in every line
     if '.' not in text: return text.replace(',', '.')
     points = [x for x in digits if re.search(r'\d\.\d', x)]
     if all(re.fullmatch(r'\d{1,3}(\.\d{3})+(,\d*)?', x) for x in points) and all(x.count(',') == 1 for x in numbers):
@@ -98,22 +105,26 @@ def _settle_commas(text):
 # %% ../nbs/04_files.ipynb #f2b6dded
 def number_table(
     text: str, # of a file
-) -> tuple[np.ndarray, list]: # table, (n, columns), empty where there is none; the lines that are no data
+) -> tuple[np.ndarray, list, list]: # table, (n, columns), empty where there is none; the lines that are no data: before its first row, and after
     "The largest table in a text, and what stands around it."
-    lines = text.splitlines()
-    if '#' in text or '!' in text: lines = [re.sub(r'(?<=\d)\s*[#!].*', '', x) if x[:1].isdigit() or x[:1] == ' ' else x for x in lines]
-    is_data = [_DATA_LINE.fullmatch(x) is not None for x in lines]
-    header = [x for x, data in zip(lines, is_data) if not data and x.strip()]
+    lines = [_remarks_cut(x) if x[:1].isdigit() or x[:1] in ' +-\u2212' else x for x in text.splitlines()]
+    is_data = [len(x) <= _WIDEST and _DATA_LINE.fullmatch(x) is not None for x in lines]
     rows = [x.split() for x in plain_numbers([x for x, data in zip(lines, is_data) if data]).split('\n')]
     widths = Counter(len(x) for x in rows if len(x) > 1)
-    if not widths: return np.zeros((0, 2)), header
+    if not widths: return np.zeros((0, 2)), [x for x in lines if x.strip()], []
     usual = widths.most_common(1)[0][0]
     at = [i for i, x in enumerate(rows) if len(x) == usual]
-    odd = sum(len(x) != usual for x in rows[at[0]:at[-1]] if x)
-    if odd > max(3, 0.02*len(at)): raise XrdInputError(f'{odd} of {len(at) + odd} rows of numbers have not {usual} columns like the others; are marks of thousands in them? export again without')
+    first = np.flatnonzero(is_data)[at[0]] # line of the first row
+    around = [[x for x, data in zip(lines[part], is_data[part]) if not data and x.strip()] for part in (slice(0, first), slice(first, None))]
+    odd = sum(len(x) != usual for x in rows[at[0]:] if x) + sum(_BROKEN_ROW.match(x) is not None for x in around[1])
+    if odd > max(3, 0.002*len(at)): raise XrdInputError(f'{odd} of {len(at) + odd} rows of numbers are not {usual} columns like the others; are marks of thousands, stars or scans of another length in them? export again without')
     rows = [rows[i] for i in at]
-    try: return np.array(rows, dtype=float), header
-    except ValueError: return np.array([x for x in map(_floats, rows) if x] or np.zeros((0, 2)), dtype=float), header
+    try: return np.array(rows, dtype=float), *around
+    except ValueError: return np.array([x for x in map(_floats, rows) if x] or np.zeros((0, 2)), dtype=float), *around
+
+def _remarks_cut(line):
+    "A row of numbers without a remark behind it, degrees signs and typographic minuses."
+    return re.sub(r'(?<=\d)\s*[#!].*', '', line[:_WIDEST + 1].replace('°', ' ').replace('\u2212', '-'))
 
 def _floats(tokens):
     "The numbers, or an empty list where one is none."
@@ -123,12 +134,13 @@ def _floats(tokens):
 # %% ../nbs/04_files.ipynb #b4c31770
 _ANODES = ('Cr', 'Mn', 'Fe', 'Co', 'Ni', 'Cu', 'Ga', 'Mo', 'Rh', 'Pd', 'Ag', 'In', 'W', 'Au')
 LONGEST_WAVE = 6. # Å: more is no wavelength of diffraction
-_LENGTH_KEY = re.compile(r'wave[\s_-]*length|lam?b?da|λ|\bWL1\b|_WL1|k[\s_-]*alpha', re.I)
-_NUMBER = re.compile(r'(?<![\w.])(\d*\.\d+(?:e[+-]?\d+)?|\d+e-\d+)', re.I)
+_LENGTH_KEY = re.compile(r"wave[\s_-]*length|wellenl(?:ä|ae)nge|longueur d.onde|波長|lam?b?da|λ|\bWL1\b|_WL1|\bk[\s_-]*(?:alpha|α|a(?=1\W))", re.I)
+_BETWEEN = re.compile(r"""(?:[\s:=,;("'\[\]<>)_/|-]|Å|\bA\b|angstr\S*|\bnm\b|\bpm\b|in\b|of\b|is\b|used\b|wave[\s_-]*length|(?:%s)[\s_-]*(?=K)|K?[\s_-]*(?:alpha|α|a(?=1))|1(?=[\s:=,;("'\])_-]))*""" % '|'.join(_ANODES), re.I) # what may stand between the word and its number
+_NUMBER = re.compile(r'(\d*\.\d+(?:e[+-]?\d+)?|\d+e-\d+)(?!\s*(?:s\b|sec|°|deg|mm|um|µm|kV|mA|min|(?-i:M)\b|%|W\b)|\d|\.)', re.I) # that is no time, slit or power
 _WHOLE = re.compile(r'[\s:=]+(\d)(?=\s*(?:$|[,;)\]]|Å|A\b|ang))', re.I) # a wavelength of 1 Å
 _NAMED = re.compile(r'(?<![A-Za-z])(%s)[\s_]*-?K[\s_\\-]*(alpha|a|α|beta|b|β)[\s_,-]*([12])?(?![A-Za-z\d])' % '|'.join(_ANODES), re.I)
-_TUBE = re.compile(r"""(?:anode|target|tube|radiation|x-?ray\s+source)(?:[\s_-]*(?:material|element|type|name|source|anode|tube|target))*
-                       (?:\s*[=:;,\t"'(]+\s*|(?<=anode)\s+|(?<=material)\s+|(?<=NAME)\s+)["']?(?-i:(%s))(?=\s*(?:$|[,;"'()\[\]/|\d]|tube|anode|target|radiation))""" % '|'.join(
+_TUBE = re.compile(r"""(?:anode|target|tube|röhre|radiation|x-?ray\s+source)(?:n?[\s_-]*(?:material|element|type|name|source|anode|tube|target))*
+                       (?:\s*[=:;,\t"'(]+\s*|(?<=anode)\s+|(?<=material)\s+|(?<=NAME)\s+|(?<=target)\s{2,})["']?(?-i:(%s))(?=\s*(?:$|[,;"'()\[\]/|\d]|tube|anode|target|radiation))""" % '|'.join(
                        x for a in _ANODES for x in ((a,) if a == 'In' else (a, a.upper()))), re.I | re.X) # 'X-ray pattern of Fe' and 'Source: Co mine' name no tube
 
 NEUTRONS = 'was measured with neutrons, whose intensities are others than those of X-rays'
@@ -141,15 +153,16 @@ def speaks_of_neutrons(
 
 def _stated(line):
     "(rank, wavelength in Å) that a line states, or None; rank 0 is Kα1."
-    line = re.sub(r'(?:k[\s_-]*alpha[\s_-]*2|ratio)\s*=.*', '', line, flags=re.I) if re.search(r'alpha[\s_-]*1\s*=', line, re.I) else line # all on one line
-    key = _LENGTH_KEY.search(line)
-    if not key or re.search(r'alpha[\s_-]*2|beta|ratio', line, re.I): return None
-    number = _NUMBER.search(line.replace(',', '.') if re.search(r'\d,\d', line) and '.' not in line else line, key.end()) or _WHOLE.match(line, key.end())
-    if not number: return None
+    line = line.replace(',', '.') if re.search(r'\d,\d', line) and '.' not in line else line
+    found = [(key, _NUMBER.match(line, _BETWEEN.match(line, key.end()).end()) or _WHOLE.match(line, key.end())) for key in _LENGTH_KEY.finditer(line)]
+    key, number = next((x for x in found if x[1]), (None, re.search(r'(?<![\w.])(\d*\.\d+)\s*(?:Å|A|angstr\w*)\s+wave[\s_-]*length', line, re.I)))
+    if not number or re.search(r'(?:beta|β)(?![\s_-]*filter)|\bratio\b', line[:number.start()], re.I): return None
+    told = line[key.start() if key else number.start():number.start()]
+    if re.search(r'(?:alpha|α|length|lambda|ka)[\s_-]*2', told, re.I): return None
     unit = line[number.end():number.end() + 5].strip(' )]').lower()
-    in_nm = unit.startswith('nm') or re.search(r'[(\[_]nm', line, re.I)
-    value = float(number[1])*(10 if in_nm else 0.01 if unit.startswith('pm') else 1e10 if float(number[1]) < 1e-6 else 1)
-    return (0 if re.search(r'alpha[\s_-]*1|WL1', line, re.I) else 1, value) if 0.05 < value < LONGEST_WAVE else None
+    in_nm, in_pm = (unit.startswith(u) or re.search(rf'[(\[_]{u}', told, re.I) for u in ('nm', 'pm'))
+    value = float(number[1])*(10 if in_nm else 0.01 if in_pm else 1e10 if float(number[1]) < 1e-6 else 1)
+    return (0 if re.search(r'(?:alpha|α|ka|lambda)[\s_-]*1|WL1', line[:number.start()], re.I) else 1, value) if 0.05 < value < LONGEST_WAVE else None
 
 def tube_line(
     text: str, # 'Cu', 'CuKa', 'Cu K\\a', 'Co K-Alpha1', 'MoKα' …
@@ -167,12 +180,13 @@ def told_wavelength(
     "The wavelength that a header tells, by number or by name."
     header = [x[:300] for x in header]
     stated = sorted(x for x in map(_stated, header) if x)
-    lines = [x for x in header if not re.search('filter', x, re.I)] # a nickel filter is no nickel tube
+    lines = [re.sub(r'[^,;()"]*filter[^,;()"]*', ' ', x, flags=re.I) for x in header] # a nickel filter is no nickel tube
     tubes = [tube_line(_TUBE.search(x)[1] if _TUBE.search(x) and not _NAMED.search(x) else x) for x in lines if _TUBE.search(x) or _NAMED.search(x)]
     tubes = [x for x in tubes if x[1]]
     beam = [re.sub(r'[^,;]*threshold[^,;]*', '', x, flags=re.I) for x in header] # of a detector, which is no energy of the beam
-    energy = [re.search(r'energy\D{0,12}?(\d+\.?\d*)\s*kev', x, re.I) for x in beam]
-    energy = [12.398420/float(x[1]) for x in energy if x and float(x[1]) > 4]
+    energy = [re.search(r'energy(\D{0,16}?)(\d+\.?\d*)\s*(k?ev\b)?', x, re.I) for x in beam]
+    energy = [(float(x[2]), (x[3] or ''.join(re.findall(r'k?ev\b', x[1], re.I))).lower()) for x in energy if x]
+    energy = [12.398420/e for e in (e if unit == 'kev' else e/1000 if unit == 'ev' else 0 for e, unit in energy) if 4 < e < 200]
     if stated: return stated[0][1], tubes[0][1] if tubes else ''
     return (energy[0], '') if energy else tubes[0] if tubes else (None, '')
 
@@ -189,8 +203,11 @@ def longest(
 
 # %% ../nbs/04_files.ipynb #cd287221
 _AXES = ( # names of an axis, the surest first: pattern, kind, factor to degrees
-    (r'(.{0,9}\W)?2\W?_?\s?(th|θ).*rad|tth.*rad', '2theta', np.degrees(1.)), (r'(.{0,9}\W)?2\W?_?\s?(th|θ)|two.?th|tth', '2theta', 1.), (r'(angle|pos|x$|°)', '2theta', 1.),
-    (r'(theta|th|θ)\b', '2theta', 1.), (r'(q|momentum|scattering vector)\b|q_', 'q', 1.), (r'd(\b|.?spac)', 'd', 1.), (r'(energy|e)\b.*ev|energy\b', 'energy', 1.))
+    (r'((.{0,9}\W)?2\W?_?\s?(th|θ)|tth).*(\bm?rad\b|\bradians?\b|_rad)', '2theta', np.degrees(1.)), (r'(.{0,9}\W)?2\W?_?\s?(th|θ)|two.?th|tth', '2theta', 1.), (r'(angle|winkel|pos|x$|°)', '2theta', 1.),
+    (r'(theta|th|θ)\b', '2theta', 1.), (r'(q|momentum|scattering vector)\b|q_', 'q', 1.), (r'(s\b|1/d)', 'q', 2*np.pi), (r'd(\b|.?spac|_?hkl)|.*spacing', 'd', 1.),
+    (r'(energy|e)\b.*ev|energy\b', 'energy', 1.), (r'(omega|ω|chi|χ|phi|φ|psi|ψ|r|radius|channel|pixel|time|temp)(\b|_)', 'other', 1.))
+_OTHER_AXIS = re.compile(r'scan[\s_-]*axis(?:[\s_-]*x)?(?:[\s_-]*internal)?\W+(omega|theta|chi|phi|psi)["\s]*$', re.I | re.M)
+_NO_POWDER_SCAN = 'is a scan of another axis than 2θ; export a powder scan' 
 
 def _named_columns(header, columns):
     "Indices of axis and intensity, and the axis' name, from the last header line that can be its names."
@@ -199,16 +216,16 @@ def _named_columns(header, columns):
         if len(names) != columns: names = line.strip('#%\'"!; \t').split()
         if len(names) != columns or sum(bool(re.search('[A-Za-zθ]', x)) for x in names) < 2: continue
         axis = [i for pattern, *_ in _AXES for i, x in enumerate(names) if re.match(pattern, x, re.I)]
-        height = [i for i, x in enumerate(names) if re.match(r'(int|i$|i[\s_(]|count|cps|y$|y_?obs|yobs|sig.*nal|det)', x, re.I)]
+        height = [i for i, x in enumerate(names) if re.match(r'(int|i$|i[\s_(]|impuls|count|cps|y$|y_?obs|yobs|sig.*nal|det)', x, re.I)]
         if axis: return axis[0], height[0] if height and height[0] != axis[0] else axis[0] + 1 if axis[0] + 1 < columns else 0, names[axis[0]]
     return None
 
 def _unnamed_columns(table):
     "Indices of axis and intensity where no header names them: the angles rise, and are no mere numbers of rows."
-    rises = lambda column: len(column) > 10 and (np.diff(column) > 0).all()
-    counted = lambda column: column[0] in (0, 1) and (np.diff(column) == 1).all()
+    rises = lambda column: len(column) > 10 and (np.diff(column) >= 0).mean() > 0.99 and column[-1] > column[0]
+    counted = lambda column: column[0] in (0, 1) and (np.diff(column) == 1).mean() > 0.99
     x, y = table[:, 0], table[:, 1]
-    if rises(y) and counted(x) and table.shape[1] > 2: return 1, 2
+    if (rises(y) or rises(-y)) and counted(x) and table.shape[1] > 2: return 1, 2
     return (1, 0) if rises(y) and not rises(x) and not rises(-x) and y[-1] < 180 else (0, 1)
 
 def _axis_kind(name, header):
@@ -217,9 +234,10 @@ def _axis_kind(name, header):
     for x in lines:
         kind, factor = next(((kind, factor) for pattern, kind, factor in _AXES if re.match(pattern, x, re.I)), ('2theta', 1.))
         if kind == 'energy' and name: raise XrdInputError('the axis is an energy; only scans at one wavelength can be read')
+        if kind == 'other' and name: raise XrdInputError(f'the axis is called {name!r}; export a scan over 2θ')
         unit = f'{x} {header[-1]}' if name and name not in header[-1] else x # it may stand on a line of its own
         if kind == 'd' and (name or re.search(r'å|ang|\ba\b|spac', x, re.I)): return 'd', 10. if re.search(r'\bnm\b|nanomet', unit, re.I) else 1.
-        if kind == 'q': return 'q', 0.1 if re.search(r'nm|nanomet', unit, re.I) else 1.
+        if kind == 'q' and (name or factor == 1): return 'q', factor*(0.1 if re.search(r'nm|nanomet', unit, re.I) else 1.)
         if kind == '2theta' and factor != 1 and name: return kind, factor
     return '2theta', 1.
 
@@ -234,17 +252,22 @@ def read_table(
     text: str, # of a file with at least two columns
 ) -> Scan: # its columns; of several scans one after the other, the longest
     "A scan from columns of text."
-    table, header = number_table(text)
+    table, before, after = number_table(text)
     if len(table) < 3: raise XrdInputError('no table of angles and intensities found; export two columns: 2θ and intensity')
-    x, y, name = _named_columns(header, table.shape[1]) or (*_unnamed_columns(table), '')
-    axis, factor = _axis_kind(name, header[-8:])
+    header = before + after
+    if _OTHER_AXIS.search('\n'.join(header[:400])): raise XrdInputError(_NO_POWDER_SCAN)
+    if 'X++' in ''.join(header[:400]): raise XrdInputError('is JCAMP-DX with several points a row; export two columns: 2θ and intensity')
+    x, y, name = _named_columns(before, table.shape[1]) or (*_unnamed_columns(table), '')
+    axis, factor = _axis_kind(name, before[-8:])
     wavelength, anode = told_wavelength(header[:400])
     half = axis == '2theta' and re.match(r'(theta|th|θ)\b', name, re.I) # some programs leave the 2 out
     remarks = [f'its angles are called {name!r} and are taken for 2θ']*bool(half) + [NEUTRONS]*any(map(speaks_of_neutrons, header))
     told = dict(format='text', remarks=remarks)
     pieces = _pieces(table[:, x])
     scans = [(table[a:b, x]*factor, table[a:b, y]) for a, b in pieces]
-    if not 1 < len(pieces) < 65 or min(b - a for a, b in pieces) < 10: scans = [(table[:, x]*factor, table[:, y])]
+    if min(b - a for a, b in pieces) < 10: # no scans one after the other
+        if len(pieces) > max(4, 0.05*len(table)): raise XrdInputError('the column of angles goes up and down like counts; export two columns: 2θ and intensity')
+        scans = [(table[:, x]*factor, table[:, y])]
     scan = longest(scans, told, wavelength=wavelength, anode=anode)
     scan.axis = axis
     return scan
@@ -256,15 +279,15 @@ _STEPPED = ( # format, pattern of its head, names of the groups
     ('Sietronics cpi', r'SIETRONICS XRD SCAN\s*\n' + r'\s*([\d.]+)\s*\n'*3 + r'.*?SCANDATA\s*\n', 'start stop step'),
     ('Rigaku asc', r'\s*\*TYPE.*?\*START\s*=' + _F + r'.*?\*STOP\s*=' + _F + r'.*?\*STEP\s*=' + _F + r'.*?\*COUNT\s*=\s*\d+\s*\n', 'start stop step'),
     ('Jade mdi', r'[^\n]*\n[ \t]*([\d.]+)' + _F*2 + r'\s+[A-Za-z]{1,2}' + _F*3 + r'\s*\n', 'start step rate wavelength stop n'),
-    ('FullProf or DBWS counts', r'(?:[^\n]*\n){0,6}?[ \t]*([\d.]+)[ \t,]+([\d.]+)[ \t,]+([\d.]+)(?=\s)[^\n]*\n', 'start step stop'))
+    ('FullProf or DBWS counts', r'[ \t]*([\d.]+)[ \t,]+([\d.]+)[ \t,]+([\d.]+)(?=\s)[^\n]*\n', 'start step stop'))
 
-_HEAD = 20_000 # characters in which a head is looked for: longer ones have not been seen, and looking takes their square in time
+_HEAD = 6000 # characters in which a head is looked for: longer ones have not been seen, and looking takes their square in time
 
 def _stepped(head, text, groups):
-    "Values of the head, angles and counts, or None where they don't fit together."
+    "Values of the head, angles and counts, or None where it is no such head."
     value = dict(zip(groups.split(), (float(x) for x in head.groups() if _floats([x]))))
     if not {'start', 'step', 'stop'} <= set(value) or not 1e-5 < value['step'] < value['stop'] - value['start'] < 180: return None
-    if re.search(r'^\*SCAN_AXIS\s*=\s*(theta|omega|chi|phi)\s*$', head[0], re.M | re.I): raise XrdInputError('is a scan of another axis than 2θ; export a powder scan')
+    if re.search(r'^\*SCAN_AXIS\s*=\s*(theta|omega|chi|phi)\s*$', head[0], re.M | re.I): raise XrdInputError(_NO_POWDER_SCAN)
     counts = _floats(re.sub(r'[,/;]', ' ', text[head.end():].partition('*E')[0]).split())
     n = round((value['stop'] - value['start'])/value['step']) + 1
     if not n - 1 <= len(counts) <= n + 10: return None # the last line may be filled up with zeros
@@ -274,9 +297,17 @@ def read_stepped(
     text: str, # of a file
 ) -> Scan|None: # the longest scan; None where it is no such file
     "A scan from start, step and stop, and counts without angles."
-    for name, pattern, groups in _STEPPED:
-        first, rest, found = re.match(pattern, text[:_HEAD], re.S | re.I), text, []
-        while (head := re.match(pattern, rest[:_HEAD], re.S | re.I)) and (one := _stepped(head, rest, groups)):
+    starts = [0] # a head without a name of its own may follow up to six lines of titles
+    for line in text[:_HEAD].splitlines(True)[:6]:
+        if re.search('[A-DF-Za-df-z]', line): starts.append(starts[-1] + len(line))
+        else: break
+    tries = [(*told, text[a:]) for told in _STEPPED for a in (starts if 'FullProf' in told[0] else starts[:1])]
+    for name, pattern, groups, rest in tries:
+        first, found = re.match(pattern, rest[:_HEAD], re.S | re.I), []
+        while head := re.match(pattern, rest[:_HEAD], re.S | re.I):
+            one = _stepped(head, rest, groups)
+            if not one and 'FullProf' not in name: raise XrdInputError('its counts are not as many as its head promises; copy or export it again')
+            if not one: break
             found.append(one)
             rest = '*TYPE' + rest[head.end():].partition('*END')[2] if name == 'Rigaku asc' else '' # a group after the other, each with its own range
         if not found: continue
@@ -312,7 +343,8 @@ def safe_unzip(
             if len(members) > 2000 or sum(x.file_size for x in members) > largest:
                 raise XrdInputError(f'unpacks to more than {largest//1_000_000} MB; export one scan to a file of its own', where)
             return {x.filename: archive.read(x) for x in members} # stops at the size declared, and checks the sum
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError, zipfile.zlib.error):
+    except XrdInputError: raise
+    except (ValueError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError, zipfile.zlib.error):
         raise XrdInputError('broken or encrypted archive; is the file complete?', where) from None
 
 # %% ../nbs/04_files.ipynb #1dd6e1ac
@@ -382,7 +414,7 @@ def read_raw(
 # %% ../nbs/04_files.ipynb #079cc2e6
 def _attenuated(text):
     "Angle and intensity from Rigaku's three columns."
-    table, _ = number_table(text)
+    table = number_table(text)[0]
     return table[:, 0], table[:, 1]*(table[:, 2] if table.shape[1] > 2 else 1)
 
 def read_ras(
@@ -394,6 +426,7 @@ def read_ras(
     header, *parts = text.split('*RAS_INT_START')
     scans = [_attenuated(x.partition('*RAS_INT_END')[0]) for x in parts if '*RAS_INT_END' in x]
     if not scans: raise XrdInputError('ends before its data do; copy or export it again', where)
+    if _OTHER_AXIS.search(header): raise XrdInputError(_NO_POWDER_SCAN, where)
     told = dict(re.findall(r'^\*(\S+)\s+"(.*?)"', header, re.M))
     wavelength, anode = tube_line(told.get('HW_XG_TARGET_NAME', ''))
     line = 'BETA' if told.get('MEAS_COND_XG_WAVE_TYPE', '').lower() == 'kb' else 'ALPHA1'
@@ -501,8 +534,8 @@ def _cif_radiation(blocks):
         for tag in ('_diffrn_radiation_wavelength', '_diffrn_radiation_wavelength_wavelength', '_diffrn_radiation_wavelength.value'):
             told, weight = ([cif.as_number(x) for x in block.find_values(t)] for t in (tag, '_diffrn_radiation_wavelength_wt'))
             weight = weight if len(weight) == len(told) else [1.]*len(told)
-            told = [(-np.nan_to_num(w, nan=1.), i, x) for i, (w, x) in enumerate(zip(weight, told)) if 0.05 < x < LONGEST_WAVE]
-            if told and not wavelength: wavelength = min(told)[2]
+            told = [(-np.nan_to_num(w, nan=1.), x) for w, x in zip(weight, told) if 0.05 < x < LONGEST_WAVE] # of equal weight the shorter: Kα1
+            if told and not wavelength: wavelength = min(told)[1]
         for tag in ('_diffrn_radiation_type', '_diffrn_source_target'):
             tube = tube if tube[1] else next((t for t in (tube_line(cif.as_string(x)) for x in block.find_values(tag)) if t[1]), tube)
         probe = probe or cif.as_string(block.find_value('_diffrn_radiation_probe') or '')
@@ -532,7 +565,7 @@ def file_kind(
     if data[:4] in (b'RAW ', b'RAW2') or data[:7] in (b'RAW1.01', b'RAW4.00'): return 'raw'
     if data[:4] == b'PK\x03\x04': return 'zip'
     head = decode(data[:20_000]).lstrip()
-    if head.startswith('<'): return 'xml'
+    if re.match('<[?!A-Za-z]', head): return 'xml'
     if head.startswith('*RAS_'): return 'ras'
     if re.search(r'^_(2THETA)?(COUNTS|CPS)|^_FILEVERSION', head, re.M): return 'uxd'
     if re.search(r'^BANK\s+\d+\s+\d+\s+\d+\s+[A-Z]', head, re.M): return 'gsas'
@@ -557,7 +590,7 @@ def read_scan(
     "Read a diffractometer's file, whichever it is."
     data = read_bytes(path)
     kind = file_kind(data)
-    if kind == 'xml' and b'xrdMeasurement' not in data[:4000]: kind = 'other XML'
+    if kind == 'xml' and 'xrdMeasurement' not in decode(data): kind = 'other XML'
     readers = dict(raw=read_raw, zip=_from_archive, xml=read_xrdml, ras=read_ras, cif=read_powder_cif, text=_from_text,
                    gsas=lambda d, w: read_known_text(d, 'gsas', w), uxd=lambda d, w: read_known_text(d, 'uxd', w))
     if kind not in readers: raise XrdInputError(f'{kind} that no reader here knows; export it as two columns of text: 2θ and intensity', path)

@@ -64,7 +64,7 @@ def set_floor(
     return float(told[rank - 1]) if rank <= len(told) else 0.
 
 # %% ../nbs/22_identify.ipynb #d7d39016
-MIX = dict(weight=0.8, strange=0.4, alike=0.8, sharpness=50.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
+MIX = dict(weight=0.8, strange=0.4, alike=0.9, sharpness=50.) # share of all votes, from none where the nearest crystal's similarity is `strange` to `weight` where it is `alike`; a similarity lower by 1/sharpness counts 1/e
 VOTERS = 100 # known crystals that have a vote
 
 def votes(
@@ -636,9 +636,10 @@ def identification_table(
 ) -> pd.DataFrame: # a row a file
     "Many answers in one table."
     def row(f):
-        if f.error: return {'file': Path(f.file).name, 'trusted': '', 'note': f.error}
+        name = Path(f.file).name.encode(errors='replace').decode() # bytes that are no letters can't stand in a table
+        if f.error: return {'file': name, 'trusted': '', 'note': f.error}
         system, group, space, near = f.crystal_system[0], f.extinction_group[0], f.space_group[0], f.neighbours[0]
-        return {'file': Path(f.file).name, 'trusted': 'yes' if f.trusted else 'NO', 'crystal system': f'{system["label"]} {100*system["probability"]:.0f} %',
+        return {'file': name, 'trusted': 'yes' if f.trusted else 'NO', 'crystal system': f'{system["label"]} {100*system["probability"]:.0f} %',
                 'extinction group': f'{group["symbol"]} {100*group["probability"]:.0f} %', 'space group': f'{space["symbol"]} {100*space["probability"]:.0f} %',
                 'nearest known crystal': f'{near["formula"]} {near["similarity"]:.2f}', 'wavelength': f'{f.wavelength["value"]:.5g} Å, {f.wavelength["source"]}', 'note': ''}
     return pd.DataFrame([row(f) for f in found]).fillna('')

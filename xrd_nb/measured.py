@@ -86,6 +86,7 @@ def to_angles(
     x, y = x[x > 0], y[x > 0]
     q, y = (x, y) if axis == 'q' else (2*np.pi/x, y*x*x)
     sine = q*wavelength/(4*np.pi)
+    if (out := (sine >= 1).mean()) > 0.1: raise XrdInputError(f'{100*out:.0f} % of its axis of {axis} are out of reach for {wavelength:.4g} Å; are wavelength and unit right?')
     theta = np.arcsin(sine[sine < 1])
     return np.degrees(2*theta), y[sine < 1]*np.cos(theta)
 

@@ -352,8 +352,8 @@ def search_index(
     blunt, scale = match_lines(root, mask, angle, height)
     near = np.argsort(2*foreign[rows] - blunt, kind='stable')[:max(n, CLOSEST)]
     rows, angle, height = rows[near], angle[near], height[near]
-    sharp, scale = match_lines(root, mask, angle, height, scale[near])
-    similarity = np.cbrt(blunt[near]*sharp*match_peaks(intensity, mask, angle, height, scale))
+    scale = match_lines(root, mask, angle, height, scale[near])[1]
+    similarity = np.sqrt(blunt[near]*match_peaks(intensity, mask, angle, height, scale))
     order = np.lexsort((-similarity, foreign[rows]))
     told = index.frame.iloc[rows[order]].assign(row=rows[order], similarity=similarity[order], scale=scale[order])
     again = told.duplicated(['formula', 'space_group']).to_numpy()
