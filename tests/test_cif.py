@@ -129,6 +129,27 @@ def test_cif_special_positions():
     assert shared.frame.n_sites[0] == 8 and len(shared.frac) == 12 and shared.frame.formula[0] == 'Mg0.5Fe0.5O'
 
 
+def test_what_files_get_wrong():
+    from xrd_nb.cif import cif_element, cif_records
+    cell_tags = ('_cell_length_a', '_cell_length_b', '_cell_length_c', '_cell_angle_alpha', '_cell_angle_beta', '_cell_angle_gamma')
+    def told(atoms='Na1 Na+ 0 0 0 1|Cl1 Cl- .5 .5 .5 1', group='F m -3 m', cell='5.64 5.64 5.64 90 90 90', more=''):
+        "Elements, atoms and space group of a CIF, or the reason why it was rejected."
+        lines = ['data_a', *(' '.join(x) for x in zip(cell_tags, cell.split())), f"_symmetry_space_group_name_H-M '{group}'", more, 'loop_',
+                 *(f'_atom_site_{x}' for x in ('label', 'type_symbol', 'fract_x', 'fract_y', 'fract_z', 'occupancy')), *atoms.split('|'), '']
+        found, rejected = cif_records('\n'.join(lines), 'x')
+        return rejected[0][1] if rejected else (sorted(set(found[0]['number'].tolist())), len(found[0]['number']), found[0]['row']['space_group'])
+    assert told() == told(more="_chemical_formula_sum 'C N'") == ([11, 17], 8, 225) # the formula is no match for a type symbol
+    assert told('W1 H2O 0 0 0 1|Cl1 Cl .5 .5 .5 1') == ([8, 17], 8, 225) and told('A Va 0 0 0 1|Cl1 Cl .5 .5 .5 1') == ([17], 4, 225)
+    for kind in ('NH4 NH4', 'A Na/K', 'Fm1 ?', 'A CN'): assert 'unknown species' in told(f'{kind} 0 0 0 1|Cl1 Cl .5 .5 .5 1'), kind
+    assert 'not a number' in told('Na1 Na+ 0 0 0 1/2|Cl1 Cl- .5 .5 .5 1') and 'not a number' in told('Na1 Na+ 0 0 0 1|H1 H .5 1/2 .5 1')
+    for group, cell in (('P 4', '4 4.5 60 90 90 90'), ('R -3 m H', '3.05 3.05 22.8 90 90 90'), ('P 1 21/c 1', '5 6 25 90 90 97')): # a long axis hides nothing
+        assert 'contradicts' in told(group=group, cell=cell), group
+    assert told('Fe1 Fe 0 .25 .25 1', 'C c c e', '5 6 7 90 90 90') == told('Fe1 Fe 0 .25 .25 1', 'C c c a', '5 6 7 90 90 90') == ([26], 4, 68)
+    assert [cif_element(x, label=False) for x in ('Fe3+', 'FE2+', 'O2-', 'D', 'Ca(1)', "O'", 'fe')] == [26, 26, 8, 1, 20, 8, 26]
+    assert cif_element('VA1', frozenset({23})) == 23 and [r['row']['id'] for r in cif_records(('data_a\n_cell_length_a 4\n_cell_length_b 4\n_cell_length_c 4\n_cell_angle_alpha 90\n_cell_angle_beta 90\n'
+        "_cell_angle_gamma 90\n_symmetry_space_group_name_H-M 'P m -3 m'\nloop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nCu 0 0 0\n")*2, 'x')[0]] == ['x#a', 'x#a 2']
+
+
 def test_cif_files():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import CrystalTable

@@ -24,6 +24,9 @@ class Grid:
     step: float=0.02 # degrees
     n: int=4250 # points
 
+    def __post_init__(self):
+        if not (np.isfinite([self.start, self.step]).all() and self.step > 0 and self.n > 0): raise XrdInputError(f'a grid needs a start, a step above 0 and some points, not {self.start}, {self.step}, {self.n}')
+
     @property
     def two_theta(self) -> np.ndarray: # degrees, (n,)
         "The positions."
@@ -255,7 +258,7 @@ def texture_axes(
     if (np.asarray(sample.march) == 1).all(): return None
     if reflections.member_offset is None:
         raise XrdInputError('texture needs the members of each line: powder_reflections(..., members=True) keeps them')
-    if axis.shape not in ((3,), (n, 3)) or not axis.any(-1).all():
+    if axis.shape not in ((3,), (n, 3)) or not (axis.any(-1) & np.isfinite(axis).all(-1)).all():
         raise XrdInputError(f'texture_axis needs three indices, not all zero, for all or for each of {n} patterns')
     return np.broadcast_to(axis, (n, 3))
 
@@ -445,7 +448,8 @@ def _render_some(out, start, step, offset, two_theta, intensity, other_offset, o
         if normalise: y /= max(y.max(), _f32(1e-30))
 
 _POSITIVE = ('size', 'scale', 'march', 'radius', 'counts')
-_NOT_NEGATIVE = ('strain', 'b_overall', 'kalpha2', 'kbeta', 'axial', 'background', 'impurity_share')
+_ENDLESS = ('size', 'counts', 'radius') # infinite where there is no such effect
+_NOT_NEGATIVE = ('X', 'Y', 'strain', 'b_overall', 'kalpha2', 'kbeta', 'axial', 'background', 'impurity_share')
 
 def _condition_rows(n, instrument, sample, impurity_share):
     "Every value of both dataclasses for each of n patterns, a structured array, (n,)."
@@ -457,7 +461,11 @@ def _condition_rows(n, instrument, sample, impurity_share):
         if name in _POSITIVE and not (v > 0).all(): raise XrdInputError(f'{name} must be above 0')
         if name in _NOT_NEGATIVE and not (v >= 0).all(): raise XrdInputError(f'{name} must not be negative')
         if np.isnan(v).any(): raise XrdInputError(f'{name} is not a number')
+        if np.isinf(v).any() and name not in _ENDLESS: raise XrdInputError(f'{name} is not finite')
         rows[name] = v
+    if not ((rows['variable_slits'] >= 0) & (rows['variable_slits'] <= 1)).all(): raise XrdInputError('variable_slits must be between 0 and 1')
+    tangent = np.tan(np.radians(np.arange(0., 80.5, 0.5))) # of θ
+    if (((rows['U'][:, None]*tangent + rows['V'][:, None])*tangent + rows['W'][:, None]).min(initial=0.) < -1e-9): raise XrdInputError('U tan²θ + V tanθ + W is negative for some angle: no width')
     return rows
 
 # %% ../nbs/03_profiles.ipynb #92061060

@@ -48,6 +48,7 @@ def _strain(lattice, strain, least, steps):
         pulled = A @ strain[n]
         metric, count = _mean_over_symmetry(A @ A.T, pulled @ pulled.T, steps)
         if count < least[n]: continue
+        if np.abs(_mean_over_symmetry(A @ A.T, metric, steps)[0] - metric).max() > 1e-9*metric.max(): continue # the operations found make no group
         lattice[n] = np.linalg.cholesky(metric)
         lattice[n] *= (abs(np.linalg.det(A))/np.linalg.det(lattice[n]))**(1/3)
 
