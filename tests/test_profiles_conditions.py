@@ -45,7 +45,7 @@ def test_random_mask():
 def test_bad_conditions():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import Instrument, Sample, render
+    from xrd_nb.profiles import Grid, Instrument, Sample, render
     from xrd_nb.reflections import powder_reflections
     import numpy as np, pytest
     lines = powder_reflections(bundled_crystals()[:3])
@@ -54,3 +54,6 @@ def test_bad_conditions():
     with pytest.raises(XrdInputError, match='counts'): render(lines, Instrument(counts=0))
     with pytest.raises(XrdInputError, match='background'): render(lines, Instrument(background=-0.1))
     with pytest.raises(XrdInputError, match='zero is not a number'): render(lines, Instrument(zero=np.nan))
+    for wrong, why in ((dict(U=.1, V=-.05, W=.002, X=0), 'no width'), (dict(X=-.05), 'X must not'), (dict(background=np.inf), 'finite'), (dict(variable_slits=2), 'between')):
+        with pytest.raises(XrdInputError, match=why): render(lines, Instrument(**wrong))
+    with pytest.raises(XrdInputError, match='grid'): Grid(step=0)

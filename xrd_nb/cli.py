@@ -106,8 +106,8 @@ def simulate(
     plot: Annotated[Optional[Path], typer.Option(help='draw the first pattern with its hkl: .png, .svg or .pdf')] = None,
     quiet: QuietOption = False,
 ):
-    "Simulate the powder patterns of crystals."
-    check_output(out, crystals)
+    "Simulate the powder patterns of crystals: 4250 intensities each, from 5° in steps of 0.02°."
+    check_output(out, crystals, ('.parquet',))
     if plot: check_output(plot, endings=PICTURES)
     table = load_crystals(crystals)
     rejected = write_patterns(table, out, radiation, seed, progress=not quiet)
@@ -351,15 +351,15 @@ def embed(
     finish(rejected if table is None else all_rejected(table, rejected), f'map: {out} and {out.with_suffix(".png")}')
 
 # %% ../nbs/30_cli.ipynb #0f79742c
-@app.command(epilog='Example: xrd-nb index my_cifs/ -o known.parquet')
+@app.command(epilog='Example: xrd-nb index my_cifs/ bundled -o known.parquet')
 def index(
-    crystals: CrystalsArgument,
+    crystals: ManyCrystals,
     out: Annotated[Path, typer.Option('-o', '--out', help='file for the index, .parquet')] = Path('index.parquet'),
     quiet: QuietOption = False,
 ):
     "Make crystals searchable by their patterns, for xrd-nb identify --index."
     from xrd_nb.search import build_index
-    check_output(out, crystals)
+    check_output(out, crystals, ('.parquet',))
     table = load_crystals(crystals)
     made = build_index(table, progress=not quiet)
     made.write(out)
@@ -387,7 +387,7 @@ def calibrate(
 @app.command(epilog='Example: xrd-nb identify sample.xrdml scans/*.raw --elements Ti,O --plot pictures/')
 def identify(
     files: Annotated[list[Path], typer.Argument(help='measured patterns: .xy .xye .csv .raw .brml .xrdml .ras .rasx .cif and more')],
-    elements: Annotated[Optional[str], typer.Option(help='what the sample may hold, such as Ti,O: sharper answers, fewer neighbours')] = None,
+    elements: Annotated[Optional[str], typer.Option(help='what the sample may hold, such as Ti,O: known crystals of these come first, and all properties are told')] = None,
     wavelength: Annotated[Optional[str], typer.Option(help='in Å, or CuKa1, CuKa, CoKa1, MoKa1, ...; default: what the file tells')] = None,
     as_json: Annotated[bool, typer.Option('--json', help='a list with one object a file, for programs')] = False,
     plot: Annotated[Optional[Path], typer.Option(help='draw the pattern above the lines of known crystals: a PNG, or a folder for many files')] = None,
@@ -423,7 +423,7 @@ def show_identifications(
         say(f'{done[0].file}: {verdict(done[0])}')
         for table in done[0].tables().values():
             show_table('', table.head(ROWS))
-            if len(table) > ROWS: say(f'... and {len(table) - ROWS} more in the 90 % set; --json prints them all')
+            if len(table) > ROWS: say(f'... and {len(table) - ROWS} more; --json prints them all')
     elif done: show_table(f'{len(done)} of {len(found)} files', identification_table(done).drop(columns='note'))
 
 def draw_identifications(

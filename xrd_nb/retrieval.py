@@ -6,6 +6,7 @@
 __all__ = ['LEVELS', 'SAME_DENSITY', 'retrieval_conditions', 'seen_again', 'same_crystal', 'PeakLists', 'ranked', 'find_crystal', 'classical', 'retrieval_ranks', 'summarise_ranks', 'measure_retrieval', 'readable_retrieval', 'auroc', 'novelty_kinds', 'measure_novelty', 'store_retrieval']
 
 # %% ../nbs/28_retrieval.ipynb #3a82b50b
+from functools import lru_cache
 from pathlib import Path
 import json
 import numpy as np
@@ -17,7 +18,7 @@ from .evaluation import bootstrap_interval, paired_difference
 from .measured import background
 from .profiles import GRID, LINE_RANGE, random_conditions, random_mask, render
 from .reflections import Reflections, powder_reflections
-from .search import CELL_SPREAD, FINE, STEPS, PatternIndex, build_index, foreign_elements, grid_points, list_overlap, peaks_around, search_index
+from .search import CELL_SPREAD, FINE, STEPS, PatternIndex, build_index, foreign_elements, list_overlap, peaks_around, rescale, search_index
 
 # %% ../nbs/28_retrieval.ipynb #97b4d96c
 LEVELS = {'mild': 0.002, 'strong': 0.01} # by how much the edges of the cell are longer or shorter
@@ -64,6 +65,10 @@ def same_crystal(
     return (formula == truth[0]) & (space_group == truth[1]) & (abs(density/truth[2] - 1) <= SAME_DENSITY)
 
 # %% ../nbs/28_retrieval.ipynb #8c74a30f
+@lru_cache
+def _grid_points(size): # the point of the grid where each angle of an index stands in a cell of this size, (54000,)
+    return np.clip(np.rint((rescale(np.arange(90*STEPS)/STEPS, size) - GRID.start)/GRID.step), 0, GRID.n - 1).astype(np.int16)
+
 class PeakLists:
     "An index asked by lists of peaks."
     def __init__(self,
@@ -80,7 +85,7 @@ class PeakLists:
         n, owner = len(self.index), np.repeat(np.arange(len(self.index)), np.diff(self.index.offset))
         peak, height = peaks_around(intensity, mask)
         if not len(height): return np.zeros(n)
-        scores = [list_overlap(owner, self.index.root/255., peak[grid_points(np.arange(90*STEPS), s)][self.index.angle], height, n) for s in self.sizes]
+        scores = [list_overlap(owner, self.index.root/255., peak[_grid_points(s)[self.index.angle]], height, n) for s in self.sizes]
         return np.max(np.exp(-((self.sizes - 1)/CELL_SPREAD)**2/2)[:, None]*scores, axis=0)
 
 # %% ../nbs/28_retrieval.ipynb #e7e357dc

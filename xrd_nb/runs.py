@@ -313,9 +313,10 @@ def key_figures(
     ideal = table[table.rendering == 'ideal']
     if not settings.properties:
         rows = ideal[ideal.level.isin(['crystal_system', 'extinction_group', 'space_group'])]
-        return [(r.level.replace('_', ' '), f'{100*r.top1:.1f} %', f'majority class: {100*r.baseline_top1:.1f} %') for r in rows.itertuples()]
+        nearest = lambda r: f', nearest pattern {100*r.nearest_top1:.1f} %' if np.isfinite(getattr(r, 'nearest_top1', np.nan)) else ''
+        return [(r.level.replace('_', ' ') + ', ideal patterns', f'{100*r.top1:.1f} %', f'majority class {100*r.baseline_top1:.1f} %{nearest(r)}') for r in rows.itertuples()]
     mine, mean = (ideal[ideal.predicted_by == who] for who in ('network', 'training mean'))
-    return [(f'mean absolute error, {a.property.replace("_", " ")}', f'{a.mae:.3g} {a.unit}', f'answering with the mean: {b.mae:.3g}')
+    return [(f'mean absolute error, {a.property.replace("_", " ")}, ideal patterns', f'{a.mae:.3g} {a.unit}', f'answering with the mean: {b.mae:.3g}')
             for a, b in zip(mine.itertuples(), mean.itertuples())]
 
 # %% ../nbs/26_runs.ipynb #4116b151
