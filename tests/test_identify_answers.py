@@ -59,7 +59,7 @@ def test_identify_answers():
         Path(place, 'empty.xy').write_text('')
         found = identify(f'{place}/salt.xy', 'Na,Cl', 'CuKa1')
         told = json.loads(json.dumps(found.to_dict()))
-        assert set(told) == {'file', 'error', 'trusted', 'wavelength', 'crystal_system', 'extinction_group', 'space_group', 'properties', 'neighbours'}
+        assert set(told) == {'file', 'error', 'trusted', 'wavelength', 'crystal_system', 'extinction_group', 'space_group', 'sets', 'properties', 'neighbours', 'remarks'}
         assert told['error'] is None and told['wavelength'] == dict(value=1.540593, source='option')
         for name in ('crystal_system', 'extinction_group', 'space_group', 'neighbours'):
             score = [e.get('probability', e.get('similarity')) for e in told[name]]

@@ -85,7 +85,7 @@ def check_output(
 ) -> None:
     "Refuse a folder, a name of another kind, and what is read itself."
     if out.is_dir(): raise XrdInputError('is a folder; name a file in it', out)
-    if endings and out.suffix.lower() not in endings: raise XrdInputError(f'must end in {" or ".join(endings)}', out)
+    if endings and out.suffix.lower() not in endings: raise XrdInputError(f'must end in {" or ".join(filter(None, endings))}', out)
     if out.resolve() in [Path(i).resolve() for i in ([inputs] if isinstance(inputs, str) else inputs)]: raise XrdInputError('is what is read; give the output another name', out)
 
 def all_rejected(
@@ -107,7 +107,7 @@ def simulate(
     quiet: QuietOption = False,
 ):
     "Simulate the powder patterns of crystals: 4250 intensities each, from 5° in steps of 0.02°."
-    check_output(out, crystals, ('.parquet',))
+    check_output(out, crystals, ('.parquet', ''))
     if plot: check_output(plot, endings=PICTURES)
     table = load_crystals(crystals)
     rejected = write_patterns(table, out, radiation, seed, progress=not quiet)
@@ -359,7 +359,7 @@ def index(
 ):
     "Make crystals searchable by their patterns, for xrd-nb identify --index."
     from xrd_nb.search import build_index
-    check_output(out, crystals, ('.parquet',))
+    check_output(out, crystals, ('.parquet', ''))
     table = load_crystals(crystals)
     made = build_index(table, progress=not quiet)
     made.write(out)
