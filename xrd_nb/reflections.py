@@ -456,6 +456,7 @@ def powder_reflections(
 ) -> Reflections: # crystals that give no lines are listed in its `rejected`
     "Powder lines of many crystals in the kinematic theory (International Tables B 1.2, C 6.2)."
     try: wavelength, (low, high) = wavelength_of(radiation), map(float, two_theta)
+    except XrdInputError: raise
     except (TypeError, ValueError): raise XrdInputError(f'radiation {radiation!r} or 2θ range {two_theta!r} make no sense; give a name or Å, and two angles') from None
     if not 0 <= low < high < 180: raise XrdInputError(f'the 2θ range {low:g} to {high:g} is not within 0 to 180 degrees')
     g_min, g_max = (2*math.sin(math.radians(x)/2)/wavelength for x in (low, high))
