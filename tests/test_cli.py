@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from xrd_nb.crystals import bundled_crystals
 
-COMMANDS = ('simulate', 'pack', 'train', 'evaluate', 'table', 'embed', 'index', 'calibrate', 'identify', 'demo', 'docs')
+COMMANDS = ('simulate', 'pack', 'invent', 'train', 'evaluate', 'table', 'embed', 'index', 'calibrate', 'identify', 'demo', 'docs')
 
 def xrd_nb(*words, cwd=None):
     "Run the command; (exit code, what it printed, what it complained of)."

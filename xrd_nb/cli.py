@@ -28,7 +28,8 @@ def about():
 def main() -> None:
     "Entry point of the `xrd-nb` command: a user's mistake becomes one line and exit code 2."
     warnings.formatwarning = lambda message, *_: f'xrd-nb: {message}\n'
-    for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='replace') # a console that knows no λ shows a question mark
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='replace') # a console that knows no λ shows a question mark
     try: app(prog_name='xrd-nb')
     except XrdInputError as e: say(f'xrd-nb: {e}', error=True); sys.exit(2)
     except OSError as e: say(f'xrd-nb: {f"{e.filename}: " if e.filename else ""}{e.strerror or e}', error=True); sys.exit(2)

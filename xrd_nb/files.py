@@ -107,7 +107,8 @@ def number_table(
     text: str, # of a file
 ) -> tuple[np.ndarray, list, list]: # table, (n, columns), empty where there is none; the lines that are no data: before its first row, and after
     "The largest table in a text, and what stands around it."
-    lines = [_remarks_cut(x) if x[:1].isdigit() or x[:1] in ' +-\u2212' else x for x in text.splitlines()]
+    lines = text.splitlines()
+    if re.search('[#!°\u2212]', text): lines = [_remarks_cut(x) if x[:1].isdigit() or x[:1] in ' +-\u2212' else x for x in lines]
     is_data = [len(x) <= _WIDEST and _DATA_LINE.fullmatch(x) is not None for x in lines]
     rows = [x.split() for x in plain_numbers([x for x, data in zip(lines, is_data) if data]).split('\n')]
     widths = Counter(len(x) for x in rows if len(x) > 1)
@@ -207,7 +208,7 @@ _AXES = ( # names of an axis, the surest first: pattern, kind, factor to degrees
     (r'(theta|th|θ)\b', '2theta', 1.), (r'(q|momentum|scattering vector)\b|q_', 'q', 1.), (r'(s\b|1/d)', 'q', 2*np.pi), (r'd(\b|.?spac|_?hkl)|.*spacing', 'd', 1.),
     (r'(energy|e)\b.*ev|energy\b', 'energy', 1.), (r'(omega|ω|chi|χ|phi|φ|psi|ψ|r|radius|channel|pixel|time|temp)(\b|_)', 'other', 1.))
 _OTHER_AXIS = re.compile(r'scan[\s_-]*axis(?:[\s_-]*x)?(?:[\s_-]*internal)?\W+(omega|theta|chi|phi|psi)["\s]*$', re.I | re.M)
-_NO_POWDER_SCAN = 'is a scan of another axis than 2θ; export a powder scan' 
+_NO_POWDER_SCAN = 'is a scan of another axis than 2θ; export a powder scan'
 
 def _named_columns(header, columns):
     "Indices of axis and intensity, and the axis' name, from the last header line that can be its names."
@@ -301,7 +302,7 @@ def read_stepped(
     for line in text[:_HEAD].splitlines(True)[:6]:
         if re.search('[A-DF-Za-df-z]', line): starts.append(starts[-1] + len(line))
         else: break
-    tries = [(*told, text[a:]) for told in _STEPPED for a in (starts if 'FullProf' in told[0] else starts[:1])]
+    tries = ((*told, text[a:]) for told in _STEPPED for a in (starts if 'FullProf' in told[0] else starts[:1])) # one copy of the text at a time
     for name, pattern, groups, rest in tries:
         first, found = re.match(pattern, rest[:_HEAD], re.S | re.I), []
         while head := re.match(pattern, rest[:_HEAD], re.S | re.I):

@@ -134,7 +134,7 @@ def random_cell(
 
 # %% ../nbs/07_variation.ipynb #07a00025
 _SPECIAL = np.array([0, 0, 0, 1/2, 1/2, 1/2, 1/4, 3/4, 1/3, 2/3, 1/8, 3/8, 5/8, 7/8]) # coordinates of special positions, the common ones more often
-NEAREST = 1.2 # Å between invented atoms, at least
+NEAREST = 1.2 # Å between invented atoms, at least, where they are placed; a cell in which not all found room shrinks afterwards
 
 @njit(cache=True, nogil=True)
 def _place(special):
