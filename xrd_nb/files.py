@@ -498,7 +498,7 @@ def read_known_text(
     kind: str, # 'gsas' or 'uxd'
     where: str|Path='', # file, for messages
 ) -> Scan: # its longest scan
-    "GSAS raw data (STD, ESD, FXYE, ALT) or a Bruker .uxd file."
+    "GSAS raw data (STD, ESD, FXYE) or a Bruker .uxd file."
     name = {'gsas': 'GSAS', 'uxd': 'Bruker uxd'}[kind]
     header = [x for x in decode(data).splitlines() if re.search('[A-Za-z]{2}', x)][:200]
     wavelength, anode = told_wavelength(header)
