@@ -33,7 +33,7 @@ def test_cif_symmetry():
         assert (found.frame.space_group[0], found.frame.n_sites[0]) == (number, atoms), (text, found.frame)
         assert found.frame.space_group_spglib[0] == number and found.frame.symmetry_agrees[0], text
     spinel = ['Mg 0.125 0.125 0.125', 'Al 0.5 0.5 0.5', 'O 0.2624 0.2624 0.2624']
-    for text in ('F d -3 m Z', 'F d -3 m :2', 'F d -3 m', 'Fd-3mZ'):
+    for text in ('F d -3 m Z', 'F d -3 m :2', 'F d -3 m', 'Fd-3mZ', 'F 41/d -3 2/m', 'F4_1/d-32/m'):
         found = table('8.08 8.08 8.08 90 90 90', symbol(text), spinel)
         assert found.frame.loc[0, ['formula', 'space_group', 'n_sites']].tolist() == ['MgAl2O4', 227, 56], text
     assert table('3.57 3.57 3.57 90 90 90', symbol('F d -3 m S'),

@@ -160,9 +160,10 @@ def test_cif_radiation():
 
 def test_maker_formats():
     import io, zipfile
-    import numpy as np
+    import numpy as np, pytest
     import tempfile
     from pathlib import Path
+    from xrd_nb.core import XrdInputError
     from xrd_nb.files import read_scan
     from xrd_nb.form_factors import RADIATIONS
     angle, counts = 10 + 0.02*np.arange(40), 100 + np.arange(40)**2 % 37
@@ -203,3 +204,7 @@ def test_maker_formats():
     assert read_scan(place/'two.xml').metadata['scans'] == 2 and read_scan(place/'two.xml').metadata['scan'] == 2
     (place/'weak.ras').write_bytes((ras % pairs.replace(' 1.0000', ' 10.0000')).encode('cp932')) # an attenuator was in the beam
     assert np.allclose(read_scan(place/'weak.ras').intensity, 10*counts)
+    rocked = tube.replace('<M>', '<M><ScanInformation><AxisName>Omega</AxisName></ScanInformation>')
+    for name, data in {'o.rasx': zipped(Data0__Profile0_x_txt=pairs, Data0__MesurementConditions0_x_xml=rocked), 'o.brml': zipped(Experiment0__RawData0_x_xml=brml.replace('"TwoTheta"', '"Phi"'))}.items():
+        (place/name).write_bytes(data)
+        with pytest.raises(XrdInputError, match='another axis'): read_scan(place/name)

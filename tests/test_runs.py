@@ -62,7 +62,7 @@ def test_pairs_of_runs():
 
 def test_results_of_runs():
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.results import network_name, read_results, train_command
+    from xrd_nb.results import network_name, read_results, train_command, train_commands
     from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run
     from xrd_nb.training import RunSettings, train
     from pathlib import Path
@@ -88,7 +88,9 @@ def test_results_of_runs():
         assert both['name'] == 'by_density+second' and [m['settings']['seed'] for m in both['members']] == [0, 1] and both['parameters'] == 2*ideal['parameters']
         other = ideal | dict(settings=ideal['settings'] | dict(varied=True), training=ideal['training'] | dict(crystals='mine+invented'))
         assert network_name(other).endswith('varied crystals') and '--crystals mine.parquet --crystals invented.parquet' in train_command(other) and '--varied' in train_command(other)
-        assert train_command(both).count('xrd-nb train') == 2 and '--seed 1' in train_command(both) and network_name(both).endswith('× 2')
+        assert [c.rpartition('/')[2] for c in train_commands([both, ideal])] == ['by_density', 'second'] and '--seed 1' in train_commands([both])[1] and network_name(both).endswith('× 2')
+        later = ideal | dict(name='later', training=ideal['training'] | dict(start='by_density/model.safetensors'))
+        assert [c.rpartition('/')[2] for c in train_commands([later, ideal])] == ['by_density', 'later'] and 'not among' in train_commands([later])[0]
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
         assert look_up(others, 'ideal') is None
         answer = predictions(others, others.test, 'ideal')

@@ -6,19 +6,19 @@ def test_match_peaks():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import GRID, IDEAL, LINE_RANGE, Sample, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.search import build_index, match_peaks, padded_lines, pattern_peaks
+    from xrd_nb.search import SIZES, build_index, match_peaks, padded_lines, pattern_peaks
     some_ = bundled_crystals()[500:540]
     lines_, told_, everywhere_, first_ = powder_reflections(some_, two_theta=LINE_RANGE), padded_lines(build_index(some_), np.arange(40)), np.ones(GRID.n, bool), []
-    for scale_ in (1., 1.01):
-        for i_, y_ in enumerate(render(lines_, IDEAL[0], Sample(scale=scale_))[:10]):
-            same_ = match_peaks(y_, everywhere_, *told_, np.full(40, scale_))
+    for size_ in (40, 60): # 1 and 1.01
+        for i_, y_ in enumerate(render(lines_, IDEAL[0], Sample(scale=SIZES[size_]))[:10]):
+            same_ = match_peaks(y_, everywhere_, *told_, np.full(40, size_))
             assert (same_ >= 0).all() and (same_ <= 1 + 1e-6).all() and same_[i_] > 0.75
             first_.append(same_.argmax() == i_)
-            assert match_peaks(y_, everywhere_, *told_, np.full(40, scale_ + 0.02))[i_] < same_[i_] # the wrong size
+            assert match_peaks(y_, everywhere_, *told_, np.full(40, size_ + 20))[i_] < same_[i_] # the wrong size
     assert np.mean(first_) >= 0.9
     half_ = GRID.two_theta > 40
-    assert match_peaks(y_*half_, half_, *told_, np.full(40, 1.01))[9] > 0.75 # lines that were not measured don't count
-    assert not match_peaks(np.zeros(GRID.n), everywhere_, *told_, np.ones(40)).any() and not len(pattern_peaks(np.zeros(GRID.n), everywhere_)[0])
+    assert match_peaks(y_*half_, half_, *told_, np.full(40, 60))[9] > 0.75 # lines that were not measured don't count
+    assert not match_peaks(np.zeros(GRID.n), everywhere_, *told_, np.full(40, 40)).any() and not len(pattern_peaks(np.zeros(GRID.n), everywhere_)[0])
 
 
 def test_other_files_are_no_index():

@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['NOT_AN_ATOM', 'BEYOND', 'WATER', 'ATOM_COLUMNS', 'SAME_SITE', 'CLASH', 'MP_COLUMNS', 'MP_FIELDS', 'decode_cif',
-           'parse_cif', 'cif_value', 'cif_lattice', 'named_space_group', 'listed_operators', 'group_of_operators',
-           'cif_symmetry', 'cif_element', 'cif_b_iso', 'cif_atoms', 'snap', 'orbit', 'merge_coinciding', 'expand',
-           'cif_record', 'cif_records', 'read_cif_files', 'read_cifs', 'mp_row', 'mp_table', 'mp_client',
-           'query_materials_project']
+           'parse_cif', 'cif_value', 'cif_lattice', 'short_symbols', 'named_space_group', 'listed_operators',
+           'group_of_operators', 'cif_symmetry', 'cif_element', 'cif_b_iso', 'cif_atoms', 'snap', 'orbit',
+           'merge_coinciding', 'expand', 'cif_record', 'cif_records', 'read_cif_files', 'read_cifs', 'mp_row',
+           'mp_table', 'mp_client', 'query_materials_project']
 
 # %% ../nbs/02_cif.ipynb #0e7cf647
 import math, os, re, warnings
 from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,15 @@ def cif_lattice(
     return cell, lattice
 
 # %% ../nbs/02_cif.ipynb #3b5d72ce
+@lru_cache
+def short_symbols() -> dict: # Hermann-Mauguin symbols without spaces, as in F4/m-32/m: 'F m -3 m'
+    "Short Hermann-Mauguin symbols of the full ones (spglib)."
+    import spglib
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', DeprecationWarning) # of spglib 3
+        types = [spglib.get_spacegroup_type(hall) for hall in range(1, 531)]
+    return {re.sub('[_ ]', '', t.international_full): t.international.split('=')[-1].replace('_', '').strip() for t in types}
+
 def named_space_group(
     symbol: str, # Hermann-Mauguin symbol as files write it, '' where there is none
     number: int, # number in International Tables, 0 where there is none
@@ -72,10 +82,11 @@ def named_space_group(
     import gemmi
     symbol = re.sub(r'\s+', ' ', symbol.replace('_', '').lstrip('*')).strip()
     symbol = re.sub(r' ?:? ?([SZ])$', lambda m: {'S': ':1', 'Z': ':2'}[m[1]], symbol) if len(symbol) > 3 else symbol
-    found = gemmi.find_spacegroup_by_name(symbol, cell.alpha, cell.gamma, prefer='2') if symbol else None
-    if found and found.ext == '1' and ':1' not in symbol: found = gemmi.find_spacegroup_by_name(found.hm, cell.alpha, cell.gamma, prefer='2') # Ccce, another name of Ccca
+    named = lambda name: gemmi.find_spacegroup_by_name(name, cell.alpha, cell.gamma, prefer='2')
+    found = symbol and (named(symbol) or named(short_symbols().get(symbol.replace(' ', ''), symbol))) or None
+    if found and found.ext == '1' and ':1' not in symbol: found = named(found.hm) # Ccce, another name of Ccca
     if found or not 1 <= number <= 230: return found
-    return gemmi.find_spacegroup_by_name(gemmi.find_spacegroup_by_number(number).hm, cell.alpha, cell.gamma, prefer='2')
+    return named(gemmi.find_spacegroup_by_number(number).hm)
 
 def listed_operators(
     block, # gemmi.cif.Block

@@ -442,7 +442,11 @@ def read_rasx(
     "A Rigaku .rasx file."
     scans = [_attenuated(decode(x)) for name, x in sorted(members.items()) if re.search(r'Profile\d*\.txt$', name)]
     conditions = [x for name, x in sorted(members.items()) if re.search(r'Conditions\d*\.xml$', name)]
-    tube = safe_xml(conditions[0], where).find('.//XrayGenerator') if conditions else None
+    told = [safe_xml(x, where) for x in conditions]
+    axes = [x.findtext('.//ScanInformation/AxisName', '') for x in told]
+    if len(axes) == len(scans): scans = [x for x, axis in zip(scans, axes) if not axis or 'twotheta' in axis.lower()] # TwoThetaTheta, TwoThetaOmega
+    if not scans: raise XrdInputError(_NO_POWDER_SCAN, where)
+    tube = told[0].find('.//XrayGenerator') if told else None
     wavelength, anode = tube_line(tube.findtext('TargetName', '') if tube is not None else '')
     line = 'WavelengthKbeta' if tube is not None and tube.findtext('WaveType') == 'Kb' else 'WavelengthKalpha1'
     stated = _floats([tube.findtext(line, '')]) if tube is not None else []
@@ -480,6 +484,8 @@ def read_brml(
 ) -> Scan: # its longest scan
     "A Bruker .brml file."
     roots = [safe_xml(x, where) for name, x in sorted(members.items()) if re.search(r'RawData\d*\.xml$', name)]
+    axes = [x.get('AxisId') for root in roots for x in root.iter('ScanAxisInfo')]
+    if axes and 'TwoTheta' not in axes: raise XrdInputError(_NO_POWDER_SCAN, where)
     try: scans = _counts(data, 'x.brml', where)
     except XrdInputError: # a generation that geddes doesn't know
         scans = [x for root in roots for x in _datum_rows(root)]

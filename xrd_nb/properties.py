@@ -172,11 +172,15 @@ def plot_against(
 ): # matplotlib Axes
     "Mean scores along another quantity, with 95 % intervals: error against hull energy, accuracy against sites."
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
     ax = plt.subplots()[1]
     for label, score in scores.items():
         table = binned_means(score, against, bins)
         ax.plot(table['middle'], table['mean'], 'o-', ms=3, label=label)
         ax.fill_between(table['middle'], table['low'], table['high'], alpha=0.2, lw=0)
-    ax.set(xlabel=xlabel, ylabel=ylabel, xscale='log' if log else 'linear')
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if log: # 1, 2, 5, 10, 20 ... as people write them
+        ax.set_xscale('log', subs=())
+        ax.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter='{x:g}')
     if len(scores) > 1: ax.legend()
     return ax

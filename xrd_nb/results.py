@@ -6,8 +6,9 @@
 __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'make_result', 'is_symmetry', 'check_result', 'write_result',
            'read_result', 'read_results', 'network_name', 'recipe', 'long_table', 'figure_text', 'symmetry_grid',
            'symmetry_details', 'property_details', 'property_line', 'leakage_details', 'icsd_details', 'paired_details',
-           'run_details', 'train_command', 'all_tables', 'markdown_table', 'draw_bars', 'plot_symmetry_results',
-           'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
+           'run_details', 'train_command', 'train_commands', 'all_tables', 'markdown_table', 'draw_bars',
+           'plot_symmetry_results', 'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short',
+           'identify_table', 'peers_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re
@@ -296,16 +297,25 @@ def run_details(
 
 # %% ../nbs/24_results.ipynb #d675feb7
 def train_command(
-    result: dict, # of `read_results`
-) -> str: # a line for the shell; several where networks answered together
+    result: dict, # of `read_results`, of one network
+) -> str: # a line for the shell
     "The xrd-nb train command behind a result; crystals and the weights it started from stand there by their bare names."
-    if 'members' in result: return '\n'.join(train_command({k: v for k, v in result.items() if k != 'members'} | member) for member in result['members'])
     s, start = result['settings'], result['training'].get('start')
     named = {name.replace('_', '-'): s[name] for name in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed') if s.get(name) not in (None, '')}
     names = result['training'].get('crystals', result['data']).split('+') # those asked about may be others
     crystals = [f'--crystals {name}.parquet' for name in names if name != 'bundled']
     parts = [*crystals, *(f'--{k} {v}' for k, v in named.items()), *['--varied']*bool(s.get('varied')), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
     return ' '.join(['xrd-nb train', *parts])
+
+def train_commands(
+    results: list, # of `read_results`
+) -> list[str]: # lines for the shell
+    "The commands behind results, each run after the one that it started from."
+    made = {one['name']: one for r in results for one in ([r | member for member in r['members']] if 'members' in r else [r])}
+    start = lambda name: Path(made[name]['training'].get('start') or '').parent.name if name in made else ''
+    chain = lambda name: [*(chain(start(name)) if start(name) else []), name]
+    return [train_command(made[name]) if name in made else f'# runs/{name}, where the next one starts, is not among these results'
+            for name in dict.fromkeys(step for name in made for step in chain(name))]
 
 # %% ../nbs/24_results.ipynb #f6ce957b
 def all_tables(

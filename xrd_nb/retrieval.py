@@ -6,7 +6,6 @@
 __all__ = ['LEVELS', 'SAME_DENSITY', 'retrieval_conditions', 'seen_again', 'same_crystal', 'PeakLists', 'ranked', 'find_crystal', 'classical', 'retrieval_ranks', 'summarise_ranks', 'measure_retrieval', 'readable_retrieval', 'auroc', 'novelty_kinds', 'measure_novelty', 'store_retrieval']
 
 # %% ../nbs/28_retrieval.ipynb #3a82b50b
-from functools import lru_cache
 from pathlib import Path
 import json
 import numpy as np
@@ -18,7 +17,7 @@ from .evaluation import bootstrap_interval, paired_difference
 from .measured import background
 from .profiles import GRID, LINE_RANGE, random_conditions, random_mask, render
 from .reflections import Reflections, powder_reflections
-from .search import CELL_SPREAD, FINE, STEPS, PatternIndex, build_index, foreign_elements, list_overlap, peaks_around, rescale, search_index
+from .search import CELL_SPREAD, SIZES, PatternIndex, build_index, foreign_elements, grid_points, least_height, list_overlap, peaks_around, search_index
 
 # %% ../nbs/28_retrieval.ipynb #97b4d96c
 LEVELS = {'mild': 0.002, 'strong': 0.01} # by how much the edges of the cell are longer or shorter
@@ -65,17 +64,13 @@ def same_crystal(
     return (formula == truth[0]) & (space_group == truth[1]) & (abs(density/truth[2] - 1) <= SAME_DENSITY)
 
 # %% ../nbs/28_retrieval.ipynb #8c74a30f
-@lru_cache
-def _grid_points(size): # the point of the grid where each angle of an index stands in a cell of this size, (54000,)
-    return np.clip(np.rint((rescale(np.arange(90*STEPS)/STEPS, size) - GRID.start)/GRID.step), 0, GRID.n - 1).astype(np.int16)
-
 class PeakLists:
     "An index asked by lists of peaks."
     def __init__(self,
         index: PatternIndex, # N crystals
-        sizes: tuple=tuple(FINE), # of the sample's cell over the reference's
+        sizes: np.ndarray=np.arange(0, len(SIZES), 5), # which of `SIZES` are tried
     ):
-        self.index, self.sizes = index, np.array(sizes)
+        self.index, self.sizes = index, sizes
 
     def __call__(self,
         intensity: np.ndarray, # without background, maximum 1, (4250,)
@@ -85,8 +80,9 @@ class PeakLists:
         n, owner = len(self.index), np.repeat(np.arange(len(self.index)), np.diff(self.index.offset))
         peak, height = peaks_around(intensity, mask)
         if not len(height): return np.zeros(n)
-        scores = [list_overlap(owner, self.index.root/255., peak[_grid_points(s)[self.index.angle]], height, n) for s in self.sizes]
-        return np.max(np.exp(-((self.sizes - 1)/CELL_SPREAD)**2/2)[:, None]*scores, axis=0)
+        least = least_height(intensity, mask)
+        scores = [list_overlap(owner, self.index.root/255., peak[grid_points()[s, self.index.angle]], height, n, least) for s in self.sizes]
+        return np.max(np.exp(-((SIZES[self.sizes] - 1)/CELL_SPREAD)**2/2)[:, None]*scores, axis=0)
 
 # %% ../nbs/28_retrieval.ipynb #e7e357dc
 def ranked(
@@ -125,7 +121,7 @@ def classical(
     index: PatternIndex, # N crystals
 ) -> dict: # scorers for `retrieval_ranks`
     "Lists of peaks, with the cell as it stands in the index and with all its sizes."
-    return {'peak lists': PeakLists(index), 'peak lists, cell fixed': PeakLists(index, (1.,))}
+    return {'peak lists': PeakLists(index), 'peak lists, cell fixed': PeakLists(index, np.array([len(SIZES)//2]))}
 
 def retrieval_ranks(
     index: PatternIndex, # N crystals
@@ -245,12 +241,13 @@ def store_retrieval(
     most: int=500, # crystals that are asked for
     seeds: tuple=(0,), # of the conditions
     novelty: int=200, # crystals of each kind for the score of novelty; 0: not measured
+    scorers: dict|None=None, # the methods beside the search, as in `retrieval_ranks`; {}: none, where lists of everything take hours
 ) -> dict: # what is kept of this set
     "Measure retrieval and novelty on one set of crystals, and keep it."
     out, index = Path(out), build_index(crystals)
     known = crystals[crystals.frame.id.isin(index.frame.id)]
     which = np.sort(np.random.default_rng(seeds[0]).permutation(len(known))[:most])
-    kept = dict(indexed=len(index), asked=len(which), seeds=list(seeds), rows=measure_retrieval(index, known, which, seeds=seeds).to_dict('records'))
+    kept = dict(indexed=len(index), asked=len(which), seeds=list(seeds), rows=measure_retrieval(index, known, which, seeds=seeds, scorers=scorers).to_dict('records'))
     if novelty: kept['novelty'] = measure_novelty(crystals, novelty, seed=seeds[0]).to_dict('records')
     sets = json.loads(out.read_text(encoding='utf-8')) if out.exists() else {}
     sets[name] = plain(kept | dict(provenance=provenance(seeds[0])))

@@ -523,5 +523,6 @@ def plot_learning_curve(
     ax.plot(log.epoch, log.train_loss, label='training')
     ax.plot(log.epoch, log.valid_loss, label='validation')
     ax.set(xlabel='epoch', ylabel='loss')
+    ax.locator_params('x', integer=True)
     ax.legend()
     return figure
