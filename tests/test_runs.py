@@ -89,6 +89,8 @@ def test_results_of_runs():
         other = ideal | dict(settings=ideal['settings'] | dict(varied=True), training=ideal['training'] | dict(crystals='mine+invented'))
         assert network_name(other).endswith('varied crystals') and '--crystals mine.parquet --crystals invented.parquet' in train_command(other) and '--varied' in train_command(other)
         assert [c.rpartition('/')[2] for c in train_commands([both, ideal])] == ['by_density', 'second'] and '--seed 1' in train_commands([both])[1] and network_name(both).endswith('× 2')
+        mixed = both | dict(members=[both['members'][0], both['members'][1] | dict(settings=both['members'][1]['settings'] | dict(model='transformer', size='small'))])
+        assert ' + transformer small' in network_name(mixed)
         later = ideal | dict(name='later', training=ideal['training'] | dict(start='by_density/model.safetensors'))
         assert [c.rpartition('/')[2] for c in train_commands([later, ideal])] == ['by_density', 'later'] and 'not among' in train_commands([later])[0]
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up

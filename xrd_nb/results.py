@@ -12,6 +12,7 @@ __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'make_result', 'is_symmet
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re
+from collections import Counter
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -136,7 +137,11 @@ def network_name(
     conditions = result.get('settings', {}).get('conditions', '')
     hard = conditions.startswith(('lab', 'measured')) and result['model'] not in ('composition_mlp', 'cgcnn') # those read no pattern
     varied = ', varied crystals' if result.get('settings', {}).get('varied') else ''
-    return f'{result["model"]} {result["size"]}'.strip() + (f', learned from {conditions}' if hard else '') + varied + (f' × {len(result["members"])}' if 'members' in result else '')
+    made = [m['settings'] for m in result.get('members', [])] or [result]
+    parts = Counter(f'{s["model"]} {s.get("size") or result["size"]}'.strip() for s in made)
+    times = lambda k: f' × {k}' if k > 1 else ''
+    told = (f', learned from {conditions}' if hard else '') + varied
+    return ' + '.join(part + times(k) for part, k in parts.items()) + told if len(parts) > 1 else next(iter(parts)) + told + times(len(made))
 
 def recipe(
     result: dict, # of `read_results`
