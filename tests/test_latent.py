@@ -70,5 +70,8 @@ def test_measure_latent():
         told = json.loads(open(f'{place}/latent.json').read())
         assert table.loc['PCA of patterns', 'ahead'] == 0 and (table.n == 60).all() and (table.ahead_low <= table.ahead).all()
         assert told['decoder']['active'] <= 8 and 0 <= told['decoder']['met'] <= 1 and told['settings']['size'] == '8' and len(told['rows']) == 4
+        levels = {(r['representation'], r['level']): r for r in told['levels']}
+        assert len(levels) == 12 and all(r['n'] == 60 and r['knn_low'] <= r['knn'] <= r['knn_high'] and 0 <= r['linear'] <= 1 for r in levels.values())
+        assert levels['composition', 'space_group']['baseline_majority'] <= levels['composition', 'crystal_system']['baseline_majority']
         other = train(some[:150], f'{place}/fcn', RunSettings(model='fcn', size='small', epochs=1, conditions='mild'), progress=False)
         with pytest.raises(XrdInputError, match='vae'): keep_latent(other, some, f'{place}/none.json')

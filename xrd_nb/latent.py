@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
-           'plain_representations', 'compare_latents', 'chosen_rows', 'ideal_patterns', 'measure_latent', 'keep_latent']
+           'plain_representations', 'compare_latents', 'chosen_rows', 'ideal_patterns', 'compare_levels',
+           'measure_latent', 'keep_latent']
 
 # %% ../nbs/21_latent.ipynb #4c3a52a6
 from pathlib import Path
@@ -15,8 +16,8 @@ from torch import nn
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions
-from .embeddings import check_features, knn_hits, pca_features
-from .evaluation import bootstrap_interval, paired_difference
+from .embeddings import check_features, compare_features, knn_hits, pca_features
+from .evaluation import bootstrap_interval, level_columns, paired_difference
 from .profiles import LINE_RANGE
 from .reflections import powder_reflections
 from .store import crystals_hash
@@ -165,13 +166,24 @@ def ideal_patterns(
     return torch.cat([dataset[list(range(a, min(a + 256, len(rows))))]['pattern'] for a in range(0, len(rows), 256)])
 
 # %% ../nbs/21_latent.ipynb #7b10aa02
+def compare_levels(
+    representations: dict, # {name: (N, D)}, D may differ
+    space_group: np.ndarray, # number of each crystal, (N,)
+    train: np.ndarray, # which are learned from, bool, (N,); the others are asked
+    group: np.ndarray|None=None, # which of those asked belong together, (n,)
+) -> pd.DataFrame: # of `compare_features`, for the crystal system, the extinction group and the space group, by level
+    "How well held-out crystals are named at each level, by neighbours and by a linear probe."
+    split = {name: (places[train], places[~train]) for name, places in representations.items()}
+    return pd.concat([compare_features(split, *(level_columns(space_group[part], level) for part in (train, ~train)), group=group).assign(level=level)
+                      for level in ('crystal_system', 'extinction_group', 'space_group')], ignore_index=True)
+
 def measure_latent(
     run: str|Path, # folder of a finished run of a VAE
     crystals: CrystalTable, # those of the run, whose folds are found again
     taught: int=10_000, # training crystals that stand around as neighbours
     asked: int=3000, # test crystals
     seed: int=0, # of their choice and of the bootstrap
-) -> tuple[pd.DataFrame, dict]: # of `compare_latents`, with the lead in k-NN over principal components; and active, met, invented, taught, commonest (what naming the commonest training system would reach), test_ids
+) -> tuple[pd.DataFrame, pd.DataFrame, dict]: # of `compare_latents`, with the lead in k-NN over principal components; of `compare_levels`; and active, met, invented, taught, commonest (what naming the commonest training system would reach), test_ids
     "A run's latent beside plain representations, on what its split held back."
     network, how, _ = load_run(run)
     if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
@@ -187,7 +199,7 @@ def measure_latent(
     lead = [paired_difference(h, hit['PCA of patterns'], seed, group) for h in hit.values()]
     with torch.no_grad(): drawn = network.decode(torch.as_tensor(told['autoencoder'][~train])).numpy()
     met, invented = peak_recovery(drawn, patterns[~train, 0].numpy())
-    return table.assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), np.array(lead).T))), dict(
+    return table.assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), np.array(lead).T))), compare_levels(told, data.target[some], train, group), dict(
         active=int(active_units(torch.as_tensor(told['autoencoder'][~train])).sum()), met=float(met.mean()), invented=float(invented.mean()),
         taught=int(train.sum()), commonest=float((system[~train] == np.bincount(system[train]).argmax()).mean()), test_ids=crystals_hash(data.crystals[some[~train]]))
 
@@ -199,8 +211,8 @@ def keep_latent(
     **which, # of `measure_latent`
 ) -> pd.DataFrame: # its table
     "Measure a run's latent and keep the figures."
-    table, told = measure_latent(run, crystals, **which)
+    table, levels, told = measure_latent(run, crystals, **which)
     log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
-    write_json(out, dict(rows=known_rows(table), decoder=told, data=name, settings=config['settings'],
+    write_json(out, dict(rows=known_rows(table), levels=known_rows(levels), decoder=told, data=name, settings=config['settings'],
                          start='/'.join(Path(config.get('start') or '').parts[-2:-1]), epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
     return table
