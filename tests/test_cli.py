@@ -61,7 +61,8 @@ def test_stored_results_name_their_command():
         words = shlex.split(line, comments=True)
         if not words: continue # a run that is not stored
         assert words[:2] == ['xrd-nb', 'train'] and all(w in told for w in words if w.startswith('--'))
-        given |= {dict(zip(words, words[1:]))['--out']: dict(zip(words, words[1:]))}
+        options = dict(zip(words, words[1:]))
+        given[options['--out']] = options
     for one in (m for r in results for m in r.get('members', [r])):
         assert all(str(one['settings'][k]) == given[f'runs/{one["name"]}']['--' + k.replace('_', '-')] for k in ('task', 'model', 'size', 'split', 'epochs', 'batch_size', 'learning_rate', 'conditions', 'seed'))
 

@@ -93,6 +93,7 @@ def test_results_of_runs():
         assert ' + transformer small' in network_name(mixed)
         later = ideal | dict(name='later', training=ideal['training'] | dict(start='by_density/model.safetensors'))
         assert [c.rpartition('/')[2] for c in train_commands([later, ideal])] == ['by_density', 'later'] and 'not among' in train_commands([later])[0]
+        assert len(train_commands([ideal | dict(training=ideal['training'] | dict(start='by_density/model.safetensors'))])) == 1 # another folder's run of this name
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
         assert look_up(others, 'ideal') is None
         answer = predictions(others, others.test, 'ideal')

@@ -6,7 +6,7 @@ def test_match_peaks():
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.profiles import GRID, IDEAL, LINE_RANGE, Sample, render
     from xrd_nb.reflections import powder_reflections
-    from xrd_nb.search import SIZES, build_index, match_peaks, padded_lines, pattern_peaks
+    from xrd_nb.search import SIZES, build_index, list_overlap, match_lines, match_peaks, padded_lines, pattern_peaks
     some_ = bundled_crystals()[500:540]
     lines_, told_, everywhere_, first_ = powder_reflections(some_, two_theta=LINE_RANGE), padded_lines(build_index(some_), np.arange(40)), np.ones(GRID.n, bool), []
     for size_ in (40, 60): # 1 and 1.01
@@ -16,6 +16,12 @@ def test_match_peaks():
             first_.append(same_.argmax() == i_)
             assert match_peaks(y_, everywhere_, *told_, np.full(40, size_ + 20))[i_] < same_[i_] # the wrong size
     assert np.mean(first_) >= 0.9
+    for size_ in (37, 40, 46): # a twentieth of a per cent is told
+        for i_, drawn_ in enumerate(render(lines_, IDEAL[0], Sample(scale=SIZES[size_]))[:10]):
+            alike_, told_size_ = match_lines(np.sqrt(drawn_), everywhere_, *told_)
+            assert abs(told_size_[i_] - size_) <= 1 and alike_[i_] > 0.75
+    weak_ = lambda least: list_overlap(np.zeros(2, int), np.array([1., 0.1]), np.array([0, 1]), np.array([1.]), 1, least)[0] # the second line, a hundredth as high, has no peak
+    assert weak_(0.02) == 1 > weak_(0.005) # it costs nothing where the noise would hide it
     half_ = GRID.two_theta > 40
     assert match_peaks(y_*half_, half_, *told_, np.full(40, 60))[9] > 0.75 # lines that were not measured don't count
     assert not match_peaks(np.zeros(GRID.n), everywhere_, *told_, np.full(40, 40)).any() and not len(pattern_peaks(np.zeros(GRID.n), everywhere_)[0])

@@ -318,7 +318,8 @@ def train_commands(
     "The commands behind results, each run after the one that it started from."
     made = {one['name']: one for r in results for one in ([r | member for member in r['members']] if 'members' in r else [r])}
     start = lambda name: Path(made[name]['training'].get('start') or '').parent.name if name in made else ''
-    chain = lambda name: [*(chain(start(name)) if start(name) else []), name]
+    def chain(name, *later): # a run may start from another folder's run of the same name
+        return [*(chain(start(name), name, *later) if start(name) and start(name) not in (name, *later) else []), name]
     return [train_command(made[name]) if name in made else f'# runs/{name}, where the next one starts, is not among these results'
             for name in dict.fromkeys(step for name in made for step in chain(name))]
 

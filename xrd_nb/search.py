@@ -166,9 +166,9 @@ def line_sums(
     return told*np.exp(-((SIZES[size] - 1)/CELL_SPREAD)**2/2)
 
 def drawn_power(
-    angle: np.ndarray, # as above, (M, K)
-    height: np.ndarray, # as above, (M, K)
-    fwhm: float, # degrees
+    angle: np.ndarray, # 2θ of M crystals' lines, in steps of 1/600 degree, (M, K)
+    height: np.ndarray, # √(I/I_max), 0 where a line does not count, (M, K)
+    fwhm: float, # of the peaks, degrees
 ) -> np.ndarray: # in points of the grid, (M,)
     "The square of each crystal's pattern, drawn in Gaussian peaks and summed."
     sigma, power = fwhm/np.sqrt(8*np.log(2)), (height*height).sum(1)
