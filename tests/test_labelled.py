@@ -26,6 +26,20 @@ def test_handed_on():
     for how in ('steps of 0.06°', 'smoothed'): assert told.crystal_system[how] > told.crystal_system['as counted'] - 0.1 # weights that had never met such scans lost fifteen points and ten
 
 
+def test_measure_search():
+    from xrd_nb.core import data_file
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.labelled import measure_search
+    from xrd_nb.profiles import LINE_RANGE, Instrument, render
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np
+    three = bundled_crystals()[bundled_crystals().frame['name'].isin(['Quartz', 'Halite', 'Rutile']).to_numpy()]
+    drawn = render(powder_reflections(three, two_theta=LINE_RANGE), Instrument(counts=5000), seed=0)
+    told = measure_search(data_file('index.parquet'), three.frame, np.stack([drawn, np.ones_like(drawn)], axis=1)).set_index('ordered_by')
+    assert list(told.index) == ['cosine', 'lists', 'cosine and lists'] and told.loc['cosine and lists', ['crystal_system', 'space_group_top5']].min() == 1
+    assert (told.crystals > 6000).all() and (told.search_ms > 0).all() and (told.n == len(three)).all()
+
+
 def test_labelled_patterns():
     from pathlib import Path
     from xrd_nb.core import XrdInputError

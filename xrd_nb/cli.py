@@ -224,6 +224,7 @@ def train(
     learning_rate: Annotated[float, typer.Option(help='highest of the one-cycle schedule')] = 2e-3,
     conditions: Annotated[str, typer.Option(help='how the patterns to learn from are drawn: ideal, mild, lab or measured; measured-EFFECT leaves one out: background, noise, shifts, kalpha2, axial, broadening, cell, texture, impurity, sampling or gaps')] = 'lab',
     varied: Annotated[bool, typer.Option('--varied', help='learn from variations of the crystals, in other cells and of other elements, new ones every epoch: better for structure types that are new')] = False,
+    beta: Annotated[float, typer.Option(help='of a vae: how much an orderly latent weighs against a faithful drawing')] = 1.,
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
     start: Annotated[Optional[Path], typer.Option(help='model.safetensors of another run to start from')] = None,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
@@ -234,7 +235,7 @@ def train(
 ):
     "Train a network on crystals, or go on with a run that was stopped."
     from xrd_nb.training import RunSettings, is_first, train as train_network
-    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, conditions, seed=seed, varied=varied).check()
+    settings = RunSettings(task, model, size, split, epochs, batch_size, learning_rate, conditions, seed=seed, varied=varied, beta=beta).check()
     table = load_crystals(crystals)
     run = train_network(table, out, settings, source=where(crystals), progress=not quiet, workers=workers, cache=cache, start=start, devices=devices, nodes=nodes)
     if not is_first(): return

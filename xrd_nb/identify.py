@@ -333,13 +333,13 @@ def model_card(
     told: dict, # of `read_identifier`, from `make_identifier`
 ) -> str: # Markdown
     "Where a network comes from, how it was made, what it was measured at, and what it can't do."
+    from xrd_nb.training import train_options
     t, s, runs = told['training'], told['training']['settings'], [told['training']]
     while runs[0].get('began_with'): runs.insert(0, runs[0]['began_with'])
     names = [n for r in runs for n in r['crystals'].split('+')]
     crystals = lambda run: [f'--crystals {n}.parquet' for n in run['crystals'].split('+') if n != 'bundled']
-    options = lambda settings: [f'--{k.replace("_", "-")} {v}' for k, v in settings.items() if k in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed')] + ['--varied']*settings.get('varied', False)
     starts = ['', *(f'--start runs/identify-{k}/model.safetensors ' for k in range(1, len(runs)))]
-    made = [f'    xrd-nb train {" ".join([*crystals(r), *options(r["settings"])])} {start}--out runs/identify-{k}' for k, (r, start) in enumerate(zip(runs, starts), 1)]
+    made = [f'    xrd-nb train {" ".join([*crystals(r), train_options(r["settings"])])} {start}--out runs/identify-{k}' for k, (r, start) in enumerate(zip(runs, starts), 1)]
     sources = dict.fromkeys(next((text for start, text in _SOURCES.items() if n.startswith(start)), f'{n}, crystals of your own') for n in names)
     table = pd.DataFrame(told['measured']).dropna(axis=1, how='all')
     shown = table.assign(**{c: (100*table[c]).round(1) for c in ('top1', 'top1_low', 'top1_high', 'top5', 'ece', 'held') if c in table})

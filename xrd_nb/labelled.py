@@ -5,15 +5,15 @@
 # %% auto #0
 __all__ = ['blank_patterns', 'trust_scores', 'trust_table', 'doubtful_patterns', 'handed_on', 'handed_on_table',
            'mineral_interval', 'seen_in_training', 'labelled_patterns', 'labelled_answers', 'best_members',
-           'measure_labelled', 'keep_labelled']
+           'measure_labelled', 'keep_labelled', 'measure_search', 'keep_search']
 
 # %% ../nbs/22_labelled.ipynb #22ab0003
-import warnings
+import time, warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from .calibration import calibration_error
-from .core import XrdInputError, known_rows, provenance, write_json
+from .core import XrdInputError, data_file, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .datasets import N_ELEMENTS, SYMMETRY_TASKS
 from .evaluation import class_frequencies, collapse, hits, level_columns, paired_difference
@@ -21,6 +21,8 @@ from .identify import Identifier, answers, answers_at_sizes, as_measured, peak_e
 from .measured import Pattern, read_pattern, to_grid
 from .profiles import GRID, LINE_RANGE, random_conditions, render
 from .reflections import powder_reflections
+from .search import clean_root, closer_look, read_index, shortlist
+from .symmetry import SG_TO_CS
 
 # %% ../nbs/22_labelled.ipynb #a8561e75
 def blank_patterns(
@@ -217,4 +219,45 @@ def keep_labelled(
     table = measure_labelled(identifier, folder, train, use)
     told = f"labelled measured patterns, {dict(dev='development', test='test').get(use, use)} half"
     write_json(out, dict(rows=known_rows(table), patterns=told, training=identifier.told.get('training', {}), provenance=provenance(0, 'cpu')))
+    return table
+
+# %% ../nbs/22_labelled.ipynb #9a448258
+def measure_search(
+    path: str|Path, # file of an index
+    labels: pd.DataFrame, # of `labelled_patterns`, N rows
+    patterns: np.ndarray, # theirs, intensity and mask, (N, 2, 4250)
+    elements: str='Si,O,Al,Ca,Fe', # named where the time with elements is taken
+) -> pd.DataFrame: # a row an order: shares of right crystal systems and space groups; and of the index: crystals, file_bytes, median milliseconds of one core
+    "What the parts of the similarity bring, and what an answer costs."
+    index, truth, right = read_index(path), labels.space_group.to_numpy(int), {}
+    group = index.frame.space_group.to_numpy(int)
+    for (intensity, mask), true in zip(patterns, truth):
+        mask = mask > 0
+        root = clean_root(intensity, mask)
+        rows = shortlist(index, root)
+        rows = rows[group[rows] > 0]
+        cosine, lists, _ = closer_look(index, rows, root, intensity, mask)
+        for name, score in {'cosine': cosine, 'lists': lists, 'cosine and lists': np.sqrt(cosine*lists)}.items():
+            first = list(dict.fromkeys(group[rows[np.argsort(-score, kind='stable')]]))[:5]
+            right.setdefault(name, []).append((SG_TO_CS[first[0]] == SG_TO_CS[true], first[0] == true, true in first))
+    told = pd.DataFrame([dict(ordered_by=name, **dict(zip(('crystal_system', 'space_group', 'space_group_top5'), np.mean(hit, 0).tolist()))) for name, hit in right.items()])
+    def milliseconds(named): # of processor time, so that other programs don't count
+        spent = []
+        for intensity, mask in patterns:
+            begin = time.process_time()
+            index.search(intensity, mask > 0, named)
+            spent.append(1e3*(time.process_time() - begin))
+        return float(np.median(spent))
+    return told.assign(n=len(truth), crystals=len(index), file_bytes=Path(path).stat().st_size, search_ms=milliseconds(None), search_with_elements_ms=milliseconds(elements))
+
+def keep_search(
+    indexes: dict, # {name: file of an index}
+    folder: str|Path, # with labels.csv
+    out: str|Path, # .json to write
+    use: str='dev', # which rows of labels.csv
+) -> pd.DataFrame: # of `measure_search`, with the index
+    "Measure the search in several indexes, and keep the figures."
+    labels, patterns = labelled_patterns(folder, use)
+    table = pd.concat([measure_search(path, labels, patterns).assign(index=name) for name, path in indexes.items()], ignore_index=True)
+    write_json(out, dict(rows=known_rows(table), patterns=f'labelled measured patterns marked {use}', clock='process time, one thread', provenance=provenance(0, 'cpu')))
     return table

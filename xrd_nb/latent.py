@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
-           'plain_representations', 'compare_latents', 'chosen_rows', 'ideal_patterns', 'compare_levels',
-           'measure_latent', 'keep_latent']
+           'plain_representations', 'compare_latents', 'HeldOut', 'held_out', 'compare_levels', 'measure_latent',
+           'keep_latent']
 
 # %% ../nbs/21_latent.ipynb #4c3a52a6
+from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -22,8 +23,8 @@ from .profiles import LINE_RANGE
 from .reflections import powder_reflections
 from .store import crystals_hash
 from .symmetry import SG_TO_CS
-from .training import PreparedData, device_name, load_run, prepare, read_config
-from .vae import active_units, peak_recovery
+from .training import device_name, load_run, prepare, read_config
+from .vae import active_units, binned, peak_recovery
 
 # %% ../nbs/21_latent.ipynb #dcc7e64b
 @torch.no_grad()
@@ -113,8 +114,7 @@ def plain_representations(
     untrained: nn.Module|None=None, # the network before it learned
 ) -> dict: # {name: (N, D)}
     "What a learned representation must beat."
-    root = patterns[:, 0].clamp(min=0).sqrt().numpy()
-    root = root[:, :root.shape[1]//5*5].reshape(len(root), -1, 5).mean(2) # 0.1° bins, as the autoencoder reads them
+    root = binned(patterns)[0].numpy() # as the autoencoder reads them
     both = np.empty((len(root), min(width, *root[train].shape)))
     both[train], both[~train] = pca_features(root[train], root[~train], width)
     plain = {'PCA of patterns': both, 'composition': element_fractions(crystals)}
@@ -129,13 +129,15 @@ def compare_latents(
     properties: pd.DataFrame|None=None, # NaN where unknown, (N, P); None: none
     seed: int=0, # of clusters and bootstrap
     group: np.ndarray|None=None, # which of those asked belong together, (n,): intervals are drawn from whole groups
+    rival: str='', # the representation over which the lead of each is told, in the share named rightly by neighbours
 ) -> pd.DataFrame: # a row a representation
     "How well held-out crystals are placed by each representation."
-    rows = []
+    rows, hits = [], {}
     for name, places in representations.items():
         places = check_features(places, name)
         if len(places) != len(labels): raise XrdInputError(f'{len(labels)} labels for {len(places)} crystals of {name}')
         hit, distance = neighbour_votes(places[train], labels[train], places[~train], labels[~train])
+        hits[name] = hit
         low, high = bootstrap_interval(hit, seed, group=group)
         ari, nmi = cluster_agreement(places[~train], labels[~train], seed)
         row = dict(representation=name, width=places.shape[1], n=len(hit), knn=hit.mean(), knn_low=low, knn_high=high, distance=distance,
@@ -144,26 +146,33 @@ def compare_latents(
             value = properties[p].to_numpy(np.float64)
             row[f'r2_{p}'] = linear_r2(places[train], value[train], places[~train], value[~train])
         rows.append(row)
-    return pd.DataFrame(rows)
+    if not rival: return pd.DataFrame(rows)
+    ahead = np.array([paired_difference(hit, hits[rival], seed, group) for hit in hits.values()])
+    return pd.DataFrame(rows).assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), ahead.T)))
 
 # %% ../nbs/21_latent.ipynb #7b10aa04
-def chosen_rows(
-    fold: np.ndarray, # 'train', 'valid' or 'test' of each crystal, (N,)
-    taught: int, # training crystals
-    asked: int, # test crystals
-    seed: int=0, # of the choice
-) -> np.ndarray: # rows, rising, (M,)
-    "Some training and some test crystals, by chance."
-    rng = np.random.default_rng(seed)
-    return np.sort(np.concatenate([rng.permutation(np.flatnonzero(fold == name))[:most] for name, most in (('train', taught), ('test', asked))]))
+@dataclass(eq=False)
+class HeldOut:
+    "Some crystals that a run learned from, and some that its split held back."
+    crystals: CrystalTable # N crystals
+    patterns: torch.Tensor # theirs, noise-free, intensity and mask, (N, 2, 4250)
+    space_group: np.ndarray # number of each, (N,)
+    train: np.ndarray # which were learned from, bool, (N,)
+    group: np.ndarray # which of those held back belong together, (n,) of str
 
-def ideal_patterns(
-    data: PreparedData, # crystals with their lines
-    rows: np.ndarray, # which of them, (M,)
-) -> torch.Tensor: # intensity and mask, (M, 2, 4250)
-    "Noise-free patterns of some crystals."
-    dataset = data.dataset(rows, 'ideal')
-    return torch.cat([dataset[list(range(a, min(a + 256, len(rows))))]['pattern'] for a in range(0, len(rows), 256)])
+def held_out(
+    crystals: CrystalTable, # those of a run, whose folds are found again
+    split: str, # of the run, one of `SPLITS`
+    taught: int=10_000, # training crystals
+    asked: int=3000, # test crystals
+    seed: int=0, # of their choice
+) -> HeldOut: # at most so many of each
+    "Training and test crystals by chance, as networks are measured on them."
+    data, rng = prepare(crystals, 'space_group', split), np.random.default_rng(seed)
+    some = np.sort(np.concatenate([rng.permutation(np.flatnonzero(data.fold == fold))[:most] for fold, most in (('train', taught), ('test', asked))]))
+    train, dataset = data.fold[some] == 'train', data.dataset(some, 'ideal')
+    patterns = torch.cat([dataset[list(range(a, min(a + 256, len(some))))]['pattern'] for a in range(0, len(some), 256)])
+    return HeldOut(data.crystals[some], patterns, data.target[some], train, data.key[some[~train]])
 
 # %% ../nbs/21_latent.ipynb #7b10aa02
 def compare_levels(
@@ -187,21 +196,17 @@ def measure_latent(
     "A run's latent beside plain representations, on what its split held back."
     network, how, _ = load_run(run)
     if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
-    data = prepare(crystals, 'space_group', how.split)
-    some = chosen_rows(data.fold, taught, asked, seed)
-    train, group, frame = data.fold[some] == 'train', data.key[some][data.fold[some] == 'test'], data.crystals.frame.iloc[some]
-    patterns = ideal_patterns(data, some)
+    some = held_out(crystals, how.split, taught, asked, seed)
+    train, group, patterns, frame = some.train, some.group, some.patterns, some.crystals.frame
     torch.manual_seed(how.seed)
-    told = {'autoencoder': encode_patterns(network, patterns)} | plain_representations(data.crystals[some], patterns, train, network.latent, how.network())
-    system, root = SG_TO_CS[data.target[some]], patterns[:, 0].sqrt().reshape(len(some), -1, 5).mean(2).numpy()
-    table = compare_latents(told, system, train, root, frame[[c for c in PROPERTY_UNITS if c in frame]], seed, group)
-    hit = {name: neighbour_votes(x[train], system[train], x[~train], system[~train])[0] for name, x in told.items()}
-    lead = [paired_difference(h, hit['PCA of patterns'], seed, group) for h in hit.values()]
+    told = {'autoencoder': encode_patterns(network, patterns)} | plain_representations(some.crystals, patterns, train, network.latent, how.network())
+    system, root = SG_TO_CS[some.space_group], binned(patterns)[0].numpy()
+    table = compare_latents(told, system, train, root, frame[[c for c in PROPERTY_UNITS if c in frame]], seed, group, 'PCA of patterns')
     with torch.no_grad(): drawn = network.decode(torch.as_tensor(told['autoencoder'][~train])).numpy()
     met, invented = peak_recovery(drawn, patterns[~train, 0].numpy())
-    return table.assign(**dict(zip(('ahead', 'ahead_low', 'ahead_high'), np.array(lead).T))), compare_levels(told, data.target[some], train, group), dict(
+    return table, compare_levels(told, some.space_group, train, group), dict(
         active=int(active_units(torch.as_tensor(told['autoencoder'][~train])).sum()), met=float(met.mean()), invented=float(invented.mean()),
-        taught=int(train.sum()), commonest=float((system[~train] == np.bincount(system[train]).argmax()).mean()), test_ids=crystals_hash(data.crystals[some[~train]]))
+        taught=int(train.sum()), commonest=float((system[~train] == np.bincount(system[train]).argmax()).mean()), test_ids=crystals_hash(some.crystals[~train]))
 
 def keep_latent(
     run: str|Path, # folder of a finished run of a VAE

@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 from numba import njit
-from torch.nn import functional as F
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .form_factors import wavelength_of
-from .latent import chosen_rows, ideal_patterns
-from .training import device_name, load_run, prepare, read_config
-from .vae import BIN, VAE, binned, drawn_peaks
+from .latent import held_out
+from .training import device_name, load_run, read_config
+from .vae import VAE, binned, drawn_peaks, unbinned
 
 # %% ../nbs/21_lattices.ipynb #1a770006
 UNKNOWNS = {'cubic': 1, 'tetragonal': 2, 'hexagonal': 2, 'orthorhombic': 3} # of Q = 1/d²
@@ -196,7 +195,7 @@ def perfect_drawings(
     patterns: torch.Tensor, # intensity and mask, (N, 2, 4250)
 ) -> np.ndarray: # intensity, (N, 4250)
     "Patterns as a decoder without a fault would draw them: in the bins of an autoencoder."
-    return (F.interpolate(binned(patterns)[0][:, None], scale_factor=BIN, mode='linear')[:, 0]**2).numpy()
+    return unbinned(binned(patterns)[0]).numpy()
 
 # %% ../nbs/21_lattices.ipynb #1a770029
 @torch.no_grad()
@@ -225,8 +224,7 @@ def keep_drawings(
     tables = []
     for run in runs:
         network, how, _ = load_run(run)
-        data = prepare(crystals, 'space_group', how.split)
-        table = judge_drawings(network, ideal_patterns(data, chosen_rows(data.fold, 0, asked, seed)), seed)
+        table = judge_drawings(network, held_out(crystals, how.split, 0, asked, seed).patterns, seed)
         tables.append(table.assign(run=Path(run).name, latent=network.latent, error=(table.share*(1 - table.share)/table.n)**0.5))
     table = pd.concat(tables, ignore_index=True)
     write_json(out, dict(rows=known_rows(table), data=name, settings=[read_config(r)['settings'] for r in runs], provenance=provenance(seed, device_name())))

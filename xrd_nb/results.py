@@ -305,11 +305,11 @@ def train_command(
     result: dict, # of `read_results`, of one network
 ) -> str: # a line for the shell
     "The xrd-nb train command behind a result; crystals and the weights it started from stand there by their bare names."
-    s, start = result['settings'], result['training'].get('start')
-    named = {name.replace('_', '-'): s[name] for name in ('task', 'model', 'size', 'split', 'conditions', 'epochs', 'batch_size', 'learning_rate', 'seed') if s.get(name) not in (None, '')}
+    from xrd_nb.training import train_options
+    start = result['training'].get('start')
     names = result['training'].get('crystals', result['data']).split('+') # those asked about may be others
     crystals = [f'--crystals {name}.parquet' for name in names if name != 'bundled']
-    parts = [*crystals, *(f'--{k} {v}' for k, v in named.items()), *['--varied']*bool(s.get('varied')), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
+    parts = [*crystals, train_options(result['settings']), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
     return ' '.join(['xrd-nb train', *parts])
 
 def train_commands(

@@ -7,8 +7,8 @@ __all__ = ['KEPT', 'COARSE', 'SIZES', 'BLUNT', 'SHARP', 'CELL_SPREAD', 'STEPS', 
            'VERSION', 'strongest_lines', 'draw_roots', 'principal_axes', 'element_numbers', 'element_bits',
            'foreign_elements', 'noise_of', 'clean_root', 'rescale', 'draw_query', 'grid_points', 'line_sums',
            'drawn_power', 'match_lines', 'least_height', 'pattern_peaks', 'peaks_around', 'list_overlap', 'match_peaks',
-           'PatternIndex', 'build_index', 'first_look', 'padded_lines', 'fitting', 'search_index', 'write_index',
-           'read_index', 'bundled_index']
+           'PatternIndex', 'build_index', 'first_look', 'padded_lines', 'fitting', 'shortlist', 'closer_look',
+           'search_index', 'write_index', 'read_index', 'bundled_index']
 
 # %% ../nbs/21_search.ipynb #2dfcf51f
 import base64, json, os, re
@@ -357,6 +357,31 @@ def fitting(
     last = min(n, len(foreign)) - 1
     return np.flatnonzero(foreign <= np.partition(foreign, last)[last])
 
+def shortlist(
+    index: PatternIndex, # N crystals
+    root: np.ndarray, # of `clean_root`, (4250,)
+    foreign: np.ndarray|None=None, # elements of each crystal that were not named, (N,); None: none was named
+    n: int=5, # answers that are wanted
+) -> np.ndarray: # rows, at most `SHORTLIST`
+    "The crystals whose fingerprints are most like the pattern."
+    if foreign is None: rows, cost = np.arange(len(index)), -first_look(index, root)
+    else:
+        rows = fitting(foreign, n)
+        cost = 2*foreign[rows] - first_look(index, root, rows)
+    return rows[np.argpartition(cost, SHORTLIST)[:SHORTLIST]] if len(rows) > SHORTLIST else rows
+
+def closer_look(
+    index: PatternIndex, # N crystals
+    rows: np.ndarray, # M of them
+    root: np.ndarray, # of `clean_root`, (4250,)
+    intensity: np.ndarray, # on the default grid, without background, maximum 1, (4250,)
+    mask: np.ndarray, # bool, true where measured, (4250,)
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: # cosine in blunt peaks, agreement of the lists, and which of `SIZES` the cell has, (M,) each
+    "Crystals compared with the pattern line by line."
+    lines = padded_lines(index, rows)
+    cosine, size = match_lines(root, mask, *lines)
+    return cosine, match_peaks(intensity, mask, *lines, size), size
+
 def search_index(
     index: PatternIndex, # N crystals
     intensity: np.ndarray, # on the default grid, without background, maximum 1, (4250,)
@@ -365,16 +390,12 @@ def search_index(
     n: int=5, # answers
 ) -> pd.DataFrame: # as `PatternIndex.search` tells
     "Shortlist by fingerprints, then compare lines."
+    foreign = foreign_elements(index.elements, numbers) if numbers else None
     root = clean_root(intensity, mask)
-    foreign = foreign_elements(index.elements, numbers) if numbers else np.zeros(len(index), np.int8)
-    rows = fitting(foreign, n) if numbers else None
-    cost = -first_look(index, root, rows) if rows is None else 2*foreign[rows] - first_look(index, root, rows)
-    short = np.argpartition(cost, SHORTLIST)[:SHORTLIST] if len(cost) > SHORTLIST else np.arange(len(cost))
-    rows = short if rows is None else rows[short]
-    lines = padded_lines(index, rows)
-    likeness, size = match_lines(root, mask, *lines)
-    similarity = np.sqrt(likeness*match_peaks(intensity, mask, *lines, size))
-    order = np.lexsort((-similarity, foreign[rows]))
+    rows = shortlist(index, root, foreign, n)
+    cosine, lists, size = closer_look(index, rows, root, intensity, mask)
+    similarity = np.sqrt(cosine*lists)
+    order = np.lexsort((-similarity,) if foreign is None else (-similarity, foreign[rows]))
     told = index.frame.iloc[rows[order]].assign(row=rows[order], similarity=similarity[order], scale=SIZES[size[order]])
     again = told.duplicated(['formula', 'space_group']).to_numpy()
     return told.iloc[np.argsort(again, kind='stable')[:n]].reset_index(drop=True)

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['MUON_RATE', 'UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no_gap', 'make_optimisers', 'Learner',
            'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share', 'EpochLog', 'find_checkpoint',
-           'read_config', 'labels_hash', 'train', 'make_loaders', 'start_from', 'split_of', 'RunBar', 'make_trainer',
-           'device_name', 'has_bf16', 'save_weights', 'load_run', 'record_crystals', 'predict', 'plot_learning_curve']
+           'read_config', 'train_options', 'labels_hash', 'train', 'make_loaders', 'start_from', 'split_of', 'RunBar',
+           'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run', 'record_crystals', 'predict',
+           'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #b5c599d8
 import hashlib, json, os, sys, time, warnings
@@ -48,6 +49,7 @@ class RunSettings:
     weight_decay: float=0.01 # of both optimisers
     seed: int=0 # of weights, order and conditions
     varied: bool=False # learn from variations of the crystals instead of themselves
+    beta: float=1. # weight of the divergence of a VAE, see `vae_loss`
 
     @property
     def properties(self) -> tuple: return properties_of(self.task) # none: a symmetry
@@ -63,6 +65,8 @@ class RunSettings:
         if size not in SIZES[self.model]: raise XrdInputError(f'unknown size {self.size!r} of {self.model}; use one of {", ".join(SIZES[self.model])}')
         if not 0 <= self.seed < 2**32: raise XrdInputError(f'seed {self.seed} is not between 0 and 2³² − 1')
         if not 0 < self.learning_rate < 1: raise XrdInputError(f'learning rate {self.learning_rate} is not between 0 and 1')
+        if not 0 < self.beta < 1e4: raise XrdInputError(f'beta {self.beta} is not between 0 and 10,000')
+        if self.beta != 1 and self.model != 'vae': raise XrdInputError(f'beta weighs the divergence of a vae; {self.model} has none')
         if self.epochs < 1 or self.batch_size < 3: raise XrdInputError('a run needs at least 1 epoch and 3 patterns a batch')
         if self.varied and (self.task not in (*SYMMETRY_TASKS, 'everything') or self.model in ('composition_mlp', 'fcn_mlp', 'cgcnn')):
             raise XrdInputError('variations of crystals keep their symmetry, and nothing else that is known; learn a symmetry, or everything, from patterns')
@@ -149,7 +153,7 @@ class Learner(pl.LightningModule):
             names = self.settings.properties
             metal = no_gap(values[:, names.index('band_gap')]) if 'band_gap' in names else None
             total += property_loss(answer, (values - self.mean)/self.std, metal)
-        if self.settings.model == 'vae': total += vae_loss(answer, batch['pattern'])
+        if self.settings.model == 'vae': total += vae_loss(answer, batch['pattern'], self.settings.beta)
         return total, answer
 
     def training_step(self, batch, number):
@@ -312,6 +316,14 @@ def read_config(
     except ValueError as e: raise XrdInputError(f'is damaged: {e}', path) from None
     if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
+
+def train_options(
+    settings: dict, # of a run's config.json
+) -> str: # such as '--task space_group --model fcn …'
+    "What asks xrd-nb train for these settings."
+    usual = {name: field.default for name, field in RunSettings.__dataclass_fields__.items()}
+    told = [name for name in usual if name not in ('weight_decay', 'varied') and settings.get(name) is not None and (name != 'beta' or settings[name] != usual[name])]
+    return ' '.join([*(f'--{name.replace("_", "-")} {settings[name]}' for name in told), *['--varied']*bool(settings.get('varied'))])
 
 def labels_hash(
     crystals: CrystalTable, # N crystals
