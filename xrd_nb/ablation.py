@@ -15,7 +15,8 @@ from .crystals import CrystalTable
 from .datasets import EFFECTS, N_ELEMENTS, fold_of, split_keys
 from .evaluation import class_frequencies, collapse, level_columns, paired_difference
 from .identify import answers_at_sizes
-from .labelled import labelled_patterns
+from .labelled import labelled_patterns, same_phase
+from .search import bundled_index
 from .training import RunSettings, device_name, load_run, train
 
 # %% ../nbs/31_ablation.ipynb #ab310008
@@ -86,12 +87,13 @@ def keep_study(
     "Train, ask the development half, and keep the figures for this chapter, beside those of answering with the frequencies of the training crystals."
     runs = train_without(crystals, out, settings, effects, progress)
     labels, pattern = labelled_patterns(labelled)
+    phase = same_phase(labels.phase, labels.space_group, bundled_index().frame)
     truth, groups = labels.space_group.to_numpy(), crystals.frame.space_group.fillna(0).to_numpy(int)
     taught = groups[(fold_of(split_keys(crystals, settings.split)) == 'train') & (groups > 0)]
     asked = [ask_runs(runs, pattern, truth), marks('frequencies', np.tile(class_frequencies(taught - 1, 230), (len(truth), 1)), truth)]
-    table = effect_table(pd.concat(asked), labels.phase.to_numpy())
+    table = effect_table(pd.concat(asked), phase)
     last = {name: pd.read_csv(run/'log.csv').iloc[-1].valid_space_group for name, run in runs.items() if name != 'ideal'} # that one was watched on ideal patterns
     table['simulated'] = 100*table.run.map(last)
-    write_json(path, dict(rows=known_rows(table), patterns=len(labels), minerals=labels.phase.nunique(), taught=len(taught),
+    write_json(path, dict(rows=known_rows(table), patterns=len(labels), minerals=len(np.unique(phase)), taught=len(taught),
                           settings=vars(settings), crystals=len(crystals), provenance=provenance(settings.seed, device_name())))
     return table

@@ -342,7 +342,8 @@ function draw(canvas, pattern) { // √intensity against 2θ
   pen.stroke();
 }
 function groups(c) { // one trace a class, or one for a scale
-  const size = axes.length === 3 ? 3 : rows.length > 5000 ? 4 : 7, look = {size, opacity: rows.length > 5000 ? 0.6 : 0.8, line: {width: 0}};
+  const many = rows.length > 5000, look = axes.length === 3 ? {size: many ? 2 : 3, opacity: 1, line: {width: 0}} // see-through points would all lie before those of other traces
+    : {size: many ? 4 : 7, opacity: many ? 0.6 : 0.8, line: {width: 0}};
   if (c.numbers) {
     const known = rows.filter(i => isFinite(c.numbers[i])), unknown = rows.filter(i => !isFinite(c.numbers[i]));
     const numbers = Float32Array.from(known, i => c.numbers[i]), sorted = numbers.toSorted(), at = share => sorted[Math.floor(share*(sorted.length - 1))];

@@ -202,7 +202,7 @@ def readable_symmetry(
     front['level'] = table['level'].map(lambda x: x.replace('_merged', ', pairs merged').replace('_', ' '))
     return pd.DataFrame(front | {
         'top-1 %': percent('top1'), '95 % interval': percent('top1_low') + ' – ' + percent('top1_high'),
-        'baseline top-1 %': percent('baseline_top1'),
+        **({'nearest pattern top-1 %': percent('nearest_top1')} if 'nearest_top1' in table else {}), 'baseline top-1 %': percent('baseline_top1'),
         'top-5 %': percent('top5'), 'baseline top-5 %': percent('baseline_top5'),
         'macro-F1 %': percent('macro_f1'), 'baseline macro-F1 %': percent('baseline_macro_f1')})
 

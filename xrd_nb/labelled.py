@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['blank_patterns', 'trust_scores', 'trust_table', 'doubtful_patterns', 'handed_on', 'handed_on_table',
-           'mineral_interval', 'seen_in_training', 'labelled_patterns', 'labelled_answers', 'best_members',
-           'measure_labelled', 'keep_labelled', 'measure_search', 'keep_search']
+           'mineral_interval', 'phase_formulas', 'seen_in_training', 'same_phase', 'labelled_patterns',
+           'labelled_answers', 'best_members', 'measure_labelled', 'keep_labelled', 'measure_search', 'keep_search']
 
 # %% ../nbs/22_labelled.ipynb #22ab0003
-import time, warnings
+import re, time, warnings
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -123,16 +123,41 @@ def mineral_interval(
     drawn = [score(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])) for _ in range(resamples)]
     return tuple(map(float, np.quantile(drawn, [0.025, 0.975])))
 
+def phase_formulas(
+    phase: str, # a mineral's names, such as 'FOSTERITE (Olivine)', or a formula
+    space_group: int, # 1..230
+    known: pd.DataFrame, # of an index, to look up what minerals are made of: name, formula, space_group
+) -> list: # of the crystals of that space group whose name begins with one of these, the commonest first
+    "What a labelled phase may be made of."
+    from pymatgen.core import Composition, Element
+    words = [w for w in re.split('[^a-z]+', phase.lower()) if len(w) > 2]
+    there = known[known.space_group == space_group]
+    found = there.formula[there.name.str.lower().str.extract('([a-z]+)')[0].isin(words)].value_counts().index.tolist() # Iron-alpha is iron
+    symbols = re.findall('[A-Z][a-z]?', phase)
+    is_formula = re.fullmatch(r'([A-Z][a-z]?[\d.]*|\(|\)[\d.]*)+', phase) and all(map(Element.is_valid_symbol, symbols)) # IRON is none
+    return list(dict.fromkeys([*([Composition(phase).reduced_formula] if is_formula else []), *found]))
+
 def seen_in_training(
-    phase: str, # a mineral's name or a formula
+    phase: str, # as `phase_formulas` reads it
     space_group: int, # 1..230
     train: pd.DataFrame, # the training crystals: formula, space_group
-    known: pd.DataFrame, # of an index, to look up what the minerals are made of: name, formula
+    known: pd.DataFrame, # of an index: name, formula, space_group
 ) -> bool: # is a crystal of this formula and space group among them?
     "Whether training held this phase, by its formula or by those of its mineral's name."
-    words = phase.split('(')[0].replace('_', ' ').lower().split()
-    formulas = {phase, *known.formula[known.name.str.lower().isin(words)]}
-    return bool(formulas & set(train.formula[train.space_group == space_group]))
+    return bool(set(phase_formulas(phase, space_group, known)) & set(train.formula[train.space_group == space_group]))
+
+def same_phase(
+    phases: list, # of labelled patterns, (N,)
+    space_groups: np.ndarray, # theirs, (N,)
+    known: pd.DataFrame, # of an index: name, formula, space_group
+) -> np.ndarray: # a number a phase, equal for zincite and ZnO, or for two oligoclases, (N,)
+    "Which patterns are no independent evidence: those of one space group that may be made of the same, or are called the same."
+    told = [set(phase_formulas(p, g, known)) or {re.split('[^a-z]', p.lower())[0]} for p, g in zip(phases, space_groups)]
+    same, space_groups = np.arange(len(told)), np.asarray(space_groups)
+    for i in range(len(told)):
+        for j in range(i):
+            if space_groups[i] == space_groups[j] and told[i] & told[j]: same[same == same[i]] = same[j]
+    return same
 
 def labelled_patterns(
     folder: str|Path, # with labels.csv
@@ -182,26 +207,27 @@ def measure_labelled(
     folder: str|Path, # with labels.csv
     train: pd.DataFrame, # the training crystals: formula, space_group
     use: str='dev', # 'dev' to tune, 'test' once a reported run
-) -> pd.DataFrame: # a row a level, predictor and part: n, minerals, top1 and top5 with intervals; for the network ece with interval; with the index held, the share of truths in the 90 % sets
+) -> pd.DataFrame: # a row a level, predictor and part: n, minerals, top1 and top5 with intervals; for the network ece with interval; with the index the lead of top1 and top5 over the nearest pattern, and held, the share of truths in the 90 % sets
     "Accuracy on measured patterns beside the class frequencies and the nearest pattern."
     rows, scores = labelled_answers(identifier, folder, use)
-    truth, mineral, table = rows.space_group.to_numpy(), rows.phase.to_numpy(), []
+    truth, mineral, table = rows.space_group.to_numpy(), same_phase(rows.phase, rows.space_group, identifier.index.frame), []
     known, listed = (np.array([seen_in_training(p, g, among, identifier.index.frame) for p, g in zip(rows.phase, rows.space_group)], bool)
                      for among in (train, identifier.index.frame))
     scores['frequencies'] = np.tile(class_frequencies(train.space_group[train.space_group > 0].to_numpy(int) - 1, 230), (len(truth), 1))
     for level in SYMMETRY_TASKS:
         column = level_columns(truth, level)
-        for name, score in scores.items():
-            p = best_members(score, level) if name == 'nearest pattern' else collapse(score, level)
-            right, right5 = hits(p, column), hits(p, column, 5)
+        said = {name: best_members(score, level) if name == 'nearest pattern' else collapse(score, level) for name, score in scores.items()}
+        found = {name: dict(top1=hits(p, column), top5=hits(p, column, 5)) for name, p in said.items()}
+        for name, p in said.items():
             for part, which in (('all', known | True), ('in training', known), ('not in training', ~known), ('in the index', listed), ('not in the index', ~listed), ('trusted', rows.trusted.to_numpy(bool))):
                 if not which.any(): continue
-                sure, hit = p[which].max(1), right[which]
+                sure, hit = p[which].max(1), found[name]['top1'][which]
                 ece = lambda i: calibration_error(sure[i], hit[i], 5)
                 row = dict(level=level, predictor=name, part=part, n=int(which.sum()), minerals=len(np.unique(mineral[which])))
-                for kind, found in (('top1', hit), ('top5', right5[which])):
-                    low, high = mineral_interval(lambda i: found[i].mean(), mineral[which])
-                    row |= {kind: float(found.mean()), f'{kind}_low': low, f'{kind}_high': high}
+                for kind in ('top1', 'top5'):
+                    won, lead = found[name][kind][which], found[name][kind][which]*1 - found['nearest pattern'][kind][which]
+                    row |= dict(zip((kind, f'{kind}_low', f'{kind}_high'), (float(won.mean()), *mineral_interval(lambda i: won[i].mean(), mineral[which]))))
+                    if name == 'network and index': row |= dict(zip((f'{kind}_ahead', f'{kind}_ahead_low', f'{kind}_ahead_high'), (float(lead.mean()), *mineral_interval(lambda i: lead[i].mean(), mineral[which]))))
                 if name == 'network and index': row['held'] = float((p[which, column[which]] >= identifier.told['untold']['floor'][level]).mean())
                 if name.startswith('network'): row |= dict(zip(('ece', 'ece_low', 'ece_high'), (ece(np.arange(which.sum())), *mineral_interval(ece, mineral[which]))))
                 table.append(row)

@@ -446,7 +446,7 @@ def demo_table(
 ) -> str: # a table in Markdown, and a line on how it came about
     "The figures of the stored run of `xrd-nb demo`."
     told = json.loads(Path(file).read_text(encoding='utf-8'))
-    rows = readable_symmetry(pd.DataFrame(told['results']))[['rendering', 'level', 'n', 'top-1 %', '95 % interval', 'baseline top-1 %']]
+    rows = readable_symmetry(pd.DataFrame(told['results']))[['rendering', 'level', 'n', 'top-1 %', '95 % interval', 'nearest pattern top-1 %', 'baseline top-1 %']]
     how, settings = told['provenance'], told['settings']
     note = (f"{settings['epochs']} epochs, seed {settings['seed']}, {how['date']}, device: {how['device']} ({how['cpu']}), "
             f"torch {how['versions']['torch']}, xrd_nb {how['versions']['xrd_nb']}.")
@@ -477,8 +477,9 @@ def identify_table(
     told = json.loads(Path(file).read_text(encoding='utf-8'))
     rows = pd.DataFrame(told['rows']).query('part in ("all", "in the index", "not in the index") and level != "extinction_group"')
     interval = [f'{100*a:.0f}–{100*b:.0f}' for a, b in zip(rows.top1_low, rows.top1_high)]
+    ahead = lambda kind: [f'{100*x:+.1f} ({100*a:.0f} to {100*b:.0f})' if np.isfinite(x) else '' for x, a, b in rows[[f'{kind}_ahead', f'{kind}_ahead_low', f'{kind}_ahead_high']].to_numpy(float)]
     shown = pd.DataFrame({'level': rows.level.str.replace('_', ' '), 'who answers': rows.predictor, 'minerals': rows.part, 'n': rows.n,
-                          'top-1 %': (100*rows.top1).round(1), '95 % interval': interval, 'top-5 %': (100*rows.top5).round(1)})
+                          'top-1 %': (100*rows.top1).round(1), '95 % interval': interval, 'ahead of the nearest': ahead('top1'), 'top-5 %': (100*rows.top5).round(1), 'top-5 ahead': ahead('top5')})
     how = told['provenance']
     return shown.to_markdown(index=False) + f"\n\n{told['patterns']}, {how['date']}, {how['device']} ({how['cpu']}), xrd_nb {how['versions']['xrd_nb']}."
 

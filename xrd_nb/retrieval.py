@@ -184,7 +184,7 @@ def readable_retrieval(
     interval = lambda m: ['' if pd.isna(x) else f'{100*x:.1f} – {100*y:.1f}' for x, y in zip(table[f'{m}_low'], table[f'{m}_high'])]
     return pd.DataFrame({'conditions': table.level, 'elements': np.where(table.elements.astype(bool), 'given', 'unknown'), 'method': table.method, 'n': table.n,
                          'recall@1 %': per_cent('recall1'), '95 % interval': interval('recall1'), 'recall@5 %': per_cent('recall5'),
-                         'recall@10 %': per_cent('recall10'), 'MRR %': per_cent('mrr'), 'formula and group @1 %': per_cent('phase1'), 'ahead of lists by %': interval('ahead') if 'ahead' in table else ''})
+                         'recall@10 %': per_cent('recall10'), 'MRR %': per_cent('mrr'), 'formula and group @1 %': per_cent('phase1'), 'ahead of lists, points': interval('ahead') if 'ahead' in table else ''})
 
 # %% ../nbs/28_retrieval_results.ipynb #f3a09a83
 def auroc(
