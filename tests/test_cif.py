@@ -51,12 +51,15 @@ def test_cif_symmetry():
 
 
 def test_cif_species():
-    from xrd_nb.cif import cif_element, cif_records
+    from xrd_nb.cif import cif_element, cif_records, formula_elements
     from xrd_nb.crystals import records_table
     import numpy as np
     expected = {'Fe3+': 26, 'FE2': 26, 'O2-': 8, 'Si1A': 14, 'D': 1, 'Wat': 8, 'OH1': 8, 'Ow': 8, 'Vac': -1, 'Dum': -1,
                 'X': 0, 'M1': 0, 'A': 0, '?': 0, 'Hw': 1, 'Cf': 98}
     assert {text: cif_element(text) for text in expected} == expected
+    assert formula_elements('FE2 O3') == formula_elements('Fe2 O3') == formula_elements('Fe2O3') == {26, 8} and formula_elements('NaCl') == {11, 17} and formula_elements('CO1 CL2') == {27, 17}
+    for water in ('W1', 'WO1', 'WaterO1'): assert cif_element(water, frozenset((11, 8))) == 8 # no tungsten, says the formula
+    assert cif_element('W1', frozenset((74, 8))) == cif_element('W1') == 74
     assert cif_element('CO1') == 27 and cif_element('CO1', frozenset((6, 8))) == 6 # a carbonyl's carbon, says the formula
     def table(atoms, columns='label type_symbol fract_x fract_y fract_z occupancy', cell='3 4 5'):
         head = ['data_x', *(f'_cell_length_{k} {v}' for k, v in zip('abc', cell.split()))]

@@ -141,6 +141,28 @@ def test_embed_keeps_a_map_and_sets_files_on_it(run, tmp_path):
     code, _, err = xrd_nb('embed', run, '--onto', page, '--patterns', scan, '-o', tmp_path/'new.html')
     assert code == 2 and 'only maps by pca' in err and err.count('\n') == 1
 
+def test_embed_spares_what_is_there(run, crystals, tmp_path):
+    own = tmp_path/'mine.parquet'
+    shutil.copy(crystals, own)
+    np.savetxt(tmp_path/'scan.csv', np.c_[np.arange(10, 40, 0.05), np.arange(600) % 7 + 100], delimiter=',')
+    before = own.read_bytes(), (tmp_path/'scan.csv').read_bytes()
+    for words in (('--crystals', own, '-o', tmp_path/'mine.html'), ('--crystals', own, '-o', own), ('--patterns', tmp_path/'scan.csv', '-o', tmp_path/'scan.html'), (run, '-o', tmp_path/'map.png')):
+        code, _, err = xrd_nb('embed', *words, '--quiet')
+        assert code == 2 and err.count('\n') == 1 and ('another name' in err or '.html' in err), err
+    assert before == (own.read_bytes(), (tmp_path/'scan.csv').read_bytes())
+
+def test_simulate_tells_each_reason_and_leaves_no_old_list(tmp_path):
+    from pymatgen.core import Lattice, Structure
+    Structure(Lattice.cubic(3000), ['Na'], [[0, 0, 0]]).to(filename=str(tmp_path/'a.cif'))
+    (tmp_path/'b.cif').write_text('this is no CIF')
+    code, _, err = xrd_nb('simulate', tmp_path, '-o', tmp_path/'p.parquet', '--quiet')
+    assert code == 2 and err.count('\n') == 1
+    reasons = pd.read_csv(tmp_path/'p.rejected.csv').reason
+    assert len(reasons) == 2 and not reasons.str.contains('no crystal to simulate').any() and reasons.str.contains('reflections').sum() == 1
+    (tmp_path/'b.cif').unlink()
+    bundled_crystals()[0].to_pymatgen()[0].to(filename=str(tmp_path/'a.cif'))
+    assert xrd_nb('simulate', tmp_path, '-o', tmp_path/'p.parquet', '--quiet')[0] == 0 and not (tmp_path/'p.rejected.csv').exists()
+
 def test_embed_without_a_run(crystals, tmp_path):
     code, out, _ = xrd_nb('embed', '--crystals', crystals, '-o', tmp_path/'map.html', '--quiet')
     assert code == 0 and 'map:' in out and (tmp_path/'map.html').exists()

@@ -133,6 +133,10 @@ def test_indexing_and_parquet():
         assert len(CrystalTable.read(table[[]].to_parquet(f'{folder}/none.parquet'))) == 0
         (Path(folder)/'bad.parquet').write_bytes(b'no parquet')
         with pytest.raises(XrdInputError, match='not a readable'): CrystalTable.read(f'{folder}/bad.parquet')
+        for name in ('number', 'lattice', 'folded'):
+            some = table[:2]
+            some.frame[name] = 1
+            with pytest.raises(XrdInputError, match='rename'): some.to_parquet(f'{folder}/taken.parquet')
         pd.DataFrame(dict(id=['a'])).to_parquet(f'{folder}/other.parquet')
         with pytest.raises(XrdInputError, match='it lacks frac, lattice'): CrystalTable.read(f'{folder}/other.parquet')
 

@@ -117,6 +117,24 @@ def test_hostile_files():
     assert modest != packed and refused(safe_unzip, modest) and refused(safe_unzip, packed[:1000]) and refused(safe_unzip, b'PK\x03\x04')
 
 
+def test_titles_and_energies():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.files import read_scan, told_wavelength
+    import numpy as np, pytest, tempfile
+    x = np.arange(10, 50, 0.05)
+    with tempfile.TemporaryDirectory() as place:
+        def scan(head, name='a.xy'):
+            with open(f'{place}/{name}', 'w') as f: f.write(head + '\n' + '\n'.join(f'{a:.2f} {100 + k % 7}' for k, a in enumerate(x)))
+            return read_scan(f'{place}/{name}')
+        for title in ('D-mannitol beta', 'd-glucose, batch 3', 'r-TiO2 annealed', 'Omega phase', 'Time 12h', 'Energy storage', 's-triazine, batch A', 'Q-phase alloy'):
+            assert scan(title).axis == '2theta' and np.allclose(scan(title).x, x) # a sample's name, not that of a column
+        assert scan('d (Å)\tI').axis == scan('d Intensity').axis == 'd' and scan('q (1/A)\tfoo').axis == scan('q Iobs').axis == 'q'
+        with pytest.raises(XrdInputError, match='Omega'): scan('Omega Counts')
+    assert [told_wavelength([line])[1] for line in ('Anode = Cu; discriminator energy 6.4 keV', 'Radiation: Co Ka')] == ['Cu', 'Co']
+    assert told_wavelength(['Radiation: Cu Ka', 'ball milling energy 12 keV'])[0] == told_wavelength(['Radiation: Cu Ka'])[0] # that of something else
+    assert abs(told_wavelength(['Synchrotron, E=20 keV'])[0] - 0.61992) < 1e-4
+
+
 def test_raw_formats():
     import struct
     import numpy as np
@@ -208,3 +226,31 @@ def test_maker_formats():
     for name, data in {'o.rasx': zipped(Data0__Profile0_x_txt=pairs, Data0__MesurementConditions0_x_xml=rocked), 'o.brml': zipped(Experiment0__RawData0_x_xml=brml.replace('"TwoTheta"', '"Phi"'))}.items():
         (place/name).write_bytes(data)
         with pytest.raises(XrdInputError, match='another axis'): read_scan(place/name)
+
+
+def test_several_scans_of_several_axes():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.files import read_scan, safe_xml
+    import numpy as np, pytest, tempfile
+    ras = lambda axis, inner, start, n: (f'*RAS_DATA_START\n*RAS_HEADER_START\n*MEAS_SCAN_AXIS_X "{axis}"\n*MEAS_SCAN_AXIS_X_INTERNAL "{inner}"\n*HW_XG_TARGET_NAME "Cu"\n*RAS_HEADER_END\n*RAS_INT_START\n'
+                                         + '\n'.join(f'{start + 0.02*k:.4f} {100 + k % 7} 1.0' for k in range(n)) + '\n*RAS_INT_END\n*RAS_DATA_END\n')
+    powder, omega = ras('2-Theta/Theta', 'TwoThetaTheta', 10, 200), ras('Omega', 'Omega', 0, 300)
+    xrdml = lambda *scans: '<xrdMeasurements><xrdMeasurement>' + ''.join(
+        f'<scan scanAxis="{axis}"><dataPoints><positions axis="2Theta"><startPosition>10</startPosition><endPosition>{10 + 0.02*(n - 1)}</endPosition></positions>'
+        f'<commonCountingTime>1</commonCountingTime><intensities>{" ".join(["7"]*n)}</intensities></dataPoints></scan>' for axis, n in scans) + '</xrdMeasurement></xrdMeasurements>'
+    with tempfile.TemporaryDirectory() as place:
+        def read(name, text):
+            with open(f'{place}/{name}', 'w') as f: f.write(text)
+            return read_scan(f'{place}/{name}')
+        for text in (powder + omega, omega + powder): assert len(read('a.ras', text).x) == 200 and read('a.ras', text).x[0] == 10
+        with pytest.raises(XrdInputError, match='another axis'): read('a.ras', omega)
+        for scans in ([('Gonio', 100), ('Omega', 50), ('Gonio', 400)], [('Omega', 50), ('Gonio', 400)]): assert len(read('a.xrdml', xrdml(*scans)).x) == 400
+        assert read('a.xrdml', xrdml(*[('Gonio', 50)]*69, ('Gonio', 80))).metadata['scans'] == 70
+        base, n = 'data_a\n_diffrn_radiation_wavelength 1.5406\n', 300
+        angle, counts = np.linspace(10, 60, n), 100 + np.arange(n) % 7
+        columns = {'_pd_meas_2theta_scan _pd_meas_counts_total _pd_meas_intensity_total': '{a:.3f} ? {y}', '_pd_meas_2theta_scan _pd_proc_2theta_corrected _pd_meas_counts_total': '. {a:.3f} {y}'}
+        told = [base + 'loop_\n' + tags.replace(' ', '\n') + '\n' + '\n'.join(row.format(a=a, y=y) for a, y in zip(angle, counts)) for tags, row in columns.items()]
+        told.append(base + '_pd_meas_2theta_range_min 10\n_pd_meas_2theta_range_max 60\nloop_\n_pd_meas_counts_total\n' + '\n'.join(map(str, counts)) + '\nloop_\n_pd_proc_2theta_corrected\n_pd_proc_intensity_total\n' + '\n'.join(['20 3']*200))
+        for text in told: assert np.allclose(read('a.cif', text).x, angle, atol=1e-3) and np.array_equal(read('a.cif', text).intensity, counts)
+    for name in ('gb2312', 'no_such_encoding'):
+        with pytest.raises(XrdInputError, match='encoding'): safe_xml(f'<?xml version="1.0" encoding="{name}"?><a/>'.encode())

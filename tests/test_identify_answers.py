@@ -49,6 +49,7 @@ def test_identify_answers():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.identify import bundled_identifier, identify, identify_files
+    from xrd_nb.measured import read_pattern
     from xrd_nb.profiles import GRID, LINE_RANGE, Instrument, render
     from xrd_nb.reflections import powder_reflections
     salt = bundled_crystals()[(bundled_crystals().frame['name'] == 'Halite').to_numpy()][:1]
@@ -73,6 +74,8 @@ def test_identify_answers():
         np.savetxt(f'{place}/short.xy', np.column_stack([GRID.two_theta, shown])[1000:1900], fmt='%.3f')
         assert 'look alike' in ' '.join(identify_files([f'{place}/short.xy'], None, 1.540593)[0].remarks)
         with pytest.raises(XrdInputError, match='no such element'): identify_files([f'{place}/salt.xy'], 'Na,Qq')
+        Path(place, 'q.dat').write_text('q(1/A) I\n' + '\n'.join(f'{0.5 + 0.005*k:.3f} {100 + k % 7}' for k in range(900)))
+        with pytest.raises(XrdInputError, match='read_pattern instead'): identify(read_pattern(f'{place}/q.dat'), wavelength=0.4128)
     plt.close('all')
 
 

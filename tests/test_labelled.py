@@ -40,6 +40,20 @@ def test_measure_search():
     assert (told.crystals > 6000).all() and (told.search_ms > 0).all() and (told.n == len(three)).all()
 
 
+def test_phases():
+    from xrd_nb.labelled import phase_formulas, same_phase, seen_in_training
+    import pandas as pd
+    known = pd.DataFrame([('Iron-alpha', 'Fe', 229), ('Forsterite', 'Mg2SiO4', 62), ('Forsterite', 'Mg2SiO4', 62), ('Olivine', 'MgFeSiO4', 62), ('Brucite', 'MgO2', 164), ('Brucite', 'Mg(HO)2', 164),
+                          ('Zincite', 'ZnO', 186), ('', 'Si', 227)], columns=['name', 'formula', 'space_group'])
+    assert phase_formulas('IRON (Iron)', 229, known) == ['Fe'] and phase_formulas('IRON', 225, known) == []
+    assert phase_formulas('FOSTERITE (Olivine)', 62, known) == ['MgFeSiO4'] and phase_formulas('FORSTERITE_FINE (Olivine)', 62, known)[0] == 'Mg2SiO4'
+    assert phase_formulas('Mg(OH)2', 164, known) == ['Mg(HO)2'] and phase_formulas('Si', 227, known) == ['Si']
+    assert seen_in_training('Mg(OH)2', 164, known, known) and not seen_in_training('Mg(OH)2', 194, known, known) and not seen_in_training('QUARTZ', 154, known, known)
+    phases = ['ZINCITE (Zincite)', 'ZnO', 'OLIGOCLASE_NC (Plagioclase)', 'OLIGOCLASE_NORWAY (Plagioclase)', 'ALBITE (Plagioclase)', 'BRUCITE (Brucite)', 'Mg(OH)2', 'ZnO']
+    same = same_phase(phases, [186, 186, 2, 2, 2, 164, 164, 216], known)
+    assert same[0] == same[1] and same[2] == same[3] and same[5] == same[6] and len(set(same)) == 5
+
+
 def test_labelled_patterns():
     from pathlib import Path
     from xrd_nb.core import XrdInputError

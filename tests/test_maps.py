@@ -29,10 +29,16 @@ def test_maps():
         with pytest.raises(XrdInputError, match='another network'): map_onto(trial, place/'map.html', place/'new.html', few[:5])
         (place/'map.json').write_text('{}')
         with pytest.raises(XrdInputError, match='not a kept map'): map_onto(trial, place/'map.html', place/'new.html', few[:5])
+        (place/'map.json').unlink() # what is no map any more is not written over either
         map_run(trial, few, place/'map2.html')
         map_run(trial, few, place/'map.html', 'tsne') # takes the kept map away: there is no rule for newcomers
         with pytest.raises(XrdInputError, match='only maps by pca'): map_onto(trial, place/'map.html', place/'new.html', few[:5])
         with pytest.raises(XrdInputError, match='nothing to set on the map$'): map_onto(trial, place/'map2.html', place/'new.html')
+        few.to_parquet(place/'mine.parquet'); (place/'scan.csv').write_text('10.00,100\n10.02,101\n'); (place/'notes.json').write_text('{"mine": 1}')
+        for own in ('mine.parquet', 'scan.csv', 'notes.json'): # nobody's own file is written over or taken away
+            before = (place/own).read_bytes()
+            with pytest.raises(XrdInputError, match='another name'): map_run(trial, few, (place/own).with_suffix('.html'))
+            assert (place/own).read_bytes() == before
         for wrong in (dict(dim=4), dict(colour='taste'), dict(method='isomap')):
             with pytest.raises(XrdInputError): map_run(trial, few, place/'map.html', **wrong)
     seer, one = open_network(), torch.rand(1, 2, 4250) # that of identify, told no elements

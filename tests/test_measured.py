@@ -144,6 +144,20 @@ def test_broken_files():
         assert len(read_pattern(place/'good.xy')) == 400
 
 
+def test_names_of_files():
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.measured import read_pattern
+    import numpy as np, pytest, tempfile, warnings
+    with tempfile.TemporaryDirectory() as place, warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        def told(name):
+            np.savetxt(f'{place}/{name}', np.c_[np.arange(10, 40, 0.05), np.arange(600) % 7 + 100], fmt='%.2f')
+            return read_pattern(f'{place}/{name}').wavelength_source
+        assert [told(n) for n in ('moka_coffee.xy', 'Inka.xy', 'quartz_CuKa.xy', 'salt Mo-Ka1.xy')] == ['assumed', 'assumed', 'file', 'file']
+        np.savetxt(f'{place}/q.dat', np.c_[np.arange(10, 40, 0.05), np.ones(600)], header='q(1/A) I')
+        with pytest.raises(XrdInputError, match='q.dat: .*out of reach'): read_pattern(f'{place}/q.dat')
+
+
 def test_measured_folder():
     import os, re, warnings
     from pathlib import Path

@@ -31,6 +31,9 @@ def test_packed_file_comes_back():
         for split in ('random', 'formula', 'prototype'): assert (split_keys(back, split) == split_keys(few, split)).all()
         write_packed(back, file) # packed twice, the same
         assert CrystalTable.read(file).equals(back)
+        few.frame['space_group_setting'], few.frame['space_group_symbol'] = 99_999, 'P 1' # columns of one's own
+        kept = CrystalTable.read(write_packed(few, Path(tmp)/'own.parquet')).frame
+        assert (kept.space_group_setting == 99_999).all() and (kept.space_group_symbol == 'P 1').all()
         whole = pq.read_table(file)
         for broken, message in ((whole.drop_columns(['quarter']), 'quarter'), (whole.replace_schema_metadata({'xrd_nb_packed': '9'}), 'another version')):
             pq.write_table(broken, file)

@@ -51,6 +51,7 @@ def test_members():
         mine = crystal[line] == c
         assert np.allclose(d_spacing(table.lattice[c], lines.member_hkl[mine]), lines.d[line[mine]], rtol=1e-6)
     assert (powder_reflections(table, threads=1).intensity == lines.intensity).all()
+    assert lines[3].lattice.shape == (1, 3, 3) and (lines[3].hkl == lines[3:4].hkl).all()
     part = lines[[7, 3, 7]]
     assert (part.member_hkl == np.concatenate([lines[i:i+1].member_hkl for i in (7, 3, 7)])).all() and part.member_offset[-1] == len(part.member_hkl)
     assert np.allclose(np.add.reduceat(part.member_intensity, part.member_offset[:-1]), part.intensity)

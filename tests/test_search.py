@@ -55,7 +55,7 @@ def test_index_round_trip():
     import numpy as np, pytest
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.search import PatternIndex, build_index, read_index
+    from xrd_nb.search import PatternIndex, build_index, bundled_index, read_index
     from xrd_nb.profiles import GRID, LINE_RANGE, random_conditions, render
     from xrd_nb.reflections import powder_reflections
     some = bundled_crystals()[:300]
@@ -78,6 +78,10 @@ def test_index_round_trip():
     half = np.arange(GRID.n) > 1500 # nothing measured below 35°
     assert back.search(drawn_[0], half).similarity.between(0, 1).all()
     assert len(back.search(np.zeros(GRID.n), everywhere)) == 5 # nothing rises above nothing: no crash
+    assert len(bundled_index().search(drawn_[0], everywhere, n=500)) == 500
+    odd = some[:2]
+    odd.frame['name'], odd.frame['reference'] = [1, None], ['a', 3]
+    with tempfile.TemporaryDirectory() as place: assert read_index(build_index(odd).write(f'{place}/odd.parquet')).frame.reference.tolist() == ['a', '3']
 
 
 def test_index_elements():

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['NOT_AN_ATOM', 'BEYOND', 'WATER', 'ATOM_COLUMNS', 'SAME_SITE', 'CLASH', 'MP_COLUMNS', 'MP_FIELDS', 'decode_cif',
            'parse_cif', 'cif_value', 'cif_lattice', 'short_symbols', 'named_space_group', 'listed_operators',
-           'group_of_operators', 'cif_symmetry', 'cif_element', 'cif_b_iso', 'cif_atoms', 'snap', 'orbit',
-           'merge_coinciding', 'expand', 'cif_record', 'cif_records', 'read_cif_files', 'read_cifs', 'mp_row',
+           'group_of_operators', 'cif_symmetry', 'formula_elements', 'cif_element', 'cif_b_iso', 'cif_atoms', 'snap',
+           'orbit', 'merge_coinciding', 'expand', 'cif_record', 'cif_records', 'read_cif_files', 'read_cifs', 'mp_row',
            'mp_table', 'mp_client', 'query_materials_project']
 
 # %% ../nbs/02_cif.ipynb #0e7cf647
@@ -146,6 +146,13 @@ def cif_symmetry(
 NOT_AN_ATOM = {'VAC', 'VACANCY', 'DUM', 'DUMMY'} # nothing that scatters
 BEYOND = {'Es', 'Fm', 'Md', 'No', 'Lr', 'Rf', 'Db', 'Sg', 'Bh', 'Hs', 'Mt', 'Ds', 'Rg', 'Cn', 'Nh', 'Fl', 'Mc', 'Lv', 'Ts', 'Og'} # elements without form factors
 WATER = {'WAT', 'WATER', 'HOH'} # its hydrogens were not found: what is left is oxygen
+def formula_elements(
+    text: str, # of _chemical_formula_sum: 'Fe2 O3', 'FE2 O3'
+) -> frozenset: # atomic numbers; 0 for what is no element
+    "Elements of a chemical formula, where some programs write every letter large."
+    words = frozenset(map(atomic_number, re.findall('[A-Za-z]+', text)))
+    return words if all(words) else frozenset(map(atomic_number, re.findall('[A-Z][a-z]?', text)))
+
 def cif_element(
     text: str, # type symbol or label of an atom: Fe3+, FE2, O2-, Si1A, D, Wat
     known: frozenset=frozenset(), # elements of the file's chemical formula, to tell the label of a Co from that of a C
@@ -157,6 +164,7 @@ def cif_element(
     if letters.upper() in WATER or re.match('[HD][23]O', text, re.I): return 8
     if not label: return atomic_number(letters) if re.fullmatch(r"[A-Za-z]{1,2}[\d.+\-()_' ]*", text) else 0
     if letters.capitalize() in BEYOND: return 0
+    if letters[:1] in ('W', 'w') and 8 in known and 74 not in known: return 8 # water once more: W1, WO2
     guesses = [z for z in (atomic_number(letters[:2]), atomic_number(letters[:1])) if z]
     return next((z for z in guesses if z in known), guesses[0] if guesses else 0)
 
@@ -192,7 +200,7 @@ def cif_atoms(
             for i, c in enumerate(ATOM_COLUMNS)}
     words = ('type_symbol', 'label', 'calc_flag')
     value = {c: np.array([gemmi.cif.as_number(x) for x in text[c]]) for c in text if c not in words}
-    known = frozenset(map(atomic_number, re.findall('[A-Z][a-z]?', cif_value(block, '_chemical_formula_sum'))))
+    known = formula_elements(cif_value(block, '_chemical_formula_sum'))
     typed = [bool(t.strip('?. ')) for t in text['type_symbol']]
     names = [t if has else l for t, l, has in zip(text['type_symbol'], text['label'], typed)]
     number = np.array([-1 if f == 'dum' else cif_element(n, known, not has) for n, f, has in zip(names, text['calc_flag'], typed)])

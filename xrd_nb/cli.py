@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'CrystalsArgument', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'PICTURES', 'ROWS', 'about', 'main', 'say',
-           'finish', 'load_crystals', 'check_output', 'all_rejected', 'simulate', 'write_patterns', 'plot_first',
-           'pack', 'invent', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table',
-           'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
+           'finish', 'load_crystals', 'check_output', 'all_rejected', 'simulate', 'why_not', 'write_patterns',
+           'plot_first', 'pack', 'invent', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table',
+           'show_table', 'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications',
+           'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
 import json, sys, warnings
@@ -114,6 +115,7 @@ def simulate(
     rejected = write_patterns(table, out, radiation, seed, progress=not quiet)
     missing, listed = all_rejected(table, rejected), out.with_suffix('.rejected.csv')
     if len(missing): missing.to_csv(listed, index=False)
+    else: listed.unlink(missing_ok=True) # of a run before
     if len(rejected) == len(table):
         out.unlink()
         raise XrdInputError(f'no pattern could be simulated; the reasons are in {listed}', crystals)
@@ -121,6 +123,17 @@ def simulate(
     finish(missing, f'{len(table) - len(rejected):,} patterns in {out}', listed)
 
 # %% ../nbs/30_cli.ipynb #6ce0ed73
+def why_not(
+    crystal: CrystalTable, # one that can't be simulated
+    radiation: str|float, # name or Å
+) -> str: # the reason
+    "Why a crystal has no pattern."
+    from xrd_nb.profiles import LINE_RANGE
+    from xrd_nb.reflections import powder_reflections
+    try: lines = powder_reflections(crystal, radiation, LINE_RANGE)
+    except XrdInputError as error: return str(error).split(': ', 2)[-1] # after 'no crystal to simulate' and its id
+    return lines.rejected.reason.iloc[0] if len(lines.rejected) else 'no line'
+
 def write_patterns(
     crystals: CrystalTable, # N crystals
     out: Path, # Parquet file
@@ -145,8 +158,8 @@ def write_patterns(
             part = crystals[start:start+1000]
             bar.update(len(part))
             try: lines = powder_reflections(part, radiation, LINE_RANGE)
-            except XrdInputError as error: # not one of these
-                rejected.append(pd.DataFrame(dict(id=part.frame['id'], reason=str(error))))
+            except XrdInputError: # not one of these; each has its own reason
+                rejected.append(pd.DataFrame([(part.frame.id.iloc[i], why_not(part[i:i+1], radiation)) for i in range(len(part))], columns=['id', 'reason']))
                 continue
             drawn = np.diff(lines.offset) > 0
             rejected.append(lines.rejected)
@@ -340,6 +353,7 @@ def embed(
     "Draw crystals and measured files as the network sees them: a map to fly over."
     from xrd_nb.maps import map_onto, map_run
     files, settings = list(patterns or ()), dict(colour=colour, wavelength=wavelength, progress=not quiet)
+    check_output(out, [*(crystals or ()), *(patterns or ()), *([onto] if onto else ())], ('.html',))
     if onto:
         if method != 'pca' or dim != 2: raise XrdInputError('--onto takes method and axes from the kept map; leave out --method and --dim')
         table = load_crystals(crystals) if crystals else None

@@ -307,6 +307,7 @@ def write_parquet(
 ) -> Path: # the same path
     "Write crystals as Parquet (zstd), one row a crystal, numbers in 32 bits where that loses nothing."
     import pyarrow as pa, pyarrow.parquet as pq
+    if taken := sorted({*ARRAYS, 'numbers', 'folded', 'quarter'} & set(table.frame)): raise XrdInputError(f'column {taken[0]} has a name that the file needs for atoms; rename it', path)
     data = pa.Table.from_pandas(table.frame, preserve_index=False)
     for name, width in ARRAYS.items():
         values = getattr(table, name).ravel()
@@ -368,7 +369,7 @@ def exchange_labels(
     measured = frame['source'].eq('amcsd') if 'source' in frame else own > 0
     frame = frame.assign(space_group=np.where(measured, own.where(own > 0, column('sg_spglib_0p01')), loose),
                          space_group_spglib=loose)
-    if 'site_species' in frame:
+    if {'site_species', 'formula'} <= set(frame):
         frame['formula'] = frame['formula'].where(frame.site_species.isna()) # a disordered one is reduced anew
     if 'name' in frame: frame['name'] = frame['name'].where(frame['name'] != '<missing>')
     return frame[[c for c in FRAME_COLUMNS if c in frame]]
@@ -392,7 +393,7 @@ def check_numbers(
         value = pd.to_numeric(frame[name], errors='coerce')
         wrong = frame[name][value.isna() & frame[name].notna()]
         if len(wrong): raise XrdInputError(f'column {name} must hold numbers, not {str(wrong.iloc[0])[:20]!r}', where)
-        if frame[name].dtype == object: frame[name] = value
+        if not pd.api.types.is_numeric_dtype(frame[name]): frame[name] = value
     return frame
 
 def read_parquet(

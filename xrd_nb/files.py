@@ -9,7 +9,7 @@ __all__ = ['LARGEST', 'LONGEST_WAVE', 'NEUTRONS', 'Scan', 'read_bytes', 'decode'
            'read_powder_cif', 'file_kind', 'read_scan']
 
 # %% ../nbs/04_files.ipynb #7177c643
-import io, re, struct, zipfile
+import io, lzma, re, struct, zipfile
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -185,11 +185,11 @@ def told_wavelength(
     tubes = [tube_line(_TUBE.search(x)[1] if _TUBE.search(x) and not _NAMED.search(x) else x) for x in lines if _TUBE.search(x) or _NAMED.search(x)]
     tubes = [x for x in tubes if x[1]]
     beam = [re.sub(r'[^,;]*threshold[^,;]*', '', x, flags=re.I) for x in header] # of a detector, which is no energy of the beam
-    energy = [re.search(r'energy(\D{0,16}?)(\d+\.?\d*)\s*(k?ev\b)?', x, re.I) for x in beam]
+    energy = [re.search(r'(?:energy|\bE(?=\s?=))(\D{0,16}?)(\d+\.?\d*)\s*(k?ev\b)?', x, re.I) for x in beam]
     energy = [(float(x[2]), (x[3] or ''.join(re.findall(r'k?ev\b', x[1], re.I))).lower()) for x in energy if x]
     energy = [12.398420/e for e in (e if unit == 'kev' else e/1000 if unit == 'ev' else 0 for e, unit in energy) if 4 < e < 200]
     if stated: return stated[0][1], tubes[0][1] if tubes else ''
-    return (energy[0], '') if energy else tubes[0] if tubes else (None, '')
+    return tubes[0] if tubes else (energy[0], '') if energy else (None, '') # an energy beside a tube is that of something else
 
 # %% ../nbs/04_files.ipynb #8e37788e
 def longest(
@@ -216,8 +216,9 @@ def _named_columns(header, columns):
         names = [x.strip(' "\'#[]()') for x in re.split(r'[,;\t]|\s{2,}', line.strip('#%\'"!; \t'))]
         if len(names) != columns: names = line.strip('#%\'"!; \t').split()
         if len(names) != columns or sum(bool(re.search('[A-Za-zθ]', x)) for x in names) < 2: continue
-        axis = [i for pattern, *_ in _AXES for i, x in enumerate(names) if re.match(pattern, x, re.I)]
-        height = [i for i, x in enumerate(names) if re.match(r'(int|i$|i[\s_(]|impuls|count|cps|y$|y_?obs|yobs|sig.*nal|det)', x, re.I)]
+        height = [i for i, x in enumerate(names) if re.match(r'(int|i$|i[\s_(]|i_?(obs|exp|meas)|impuls|count|cps|y$|y_?obs|s\(q|a\.?u\.?$|arb|sig.*nal|det)', x, re.I)]
+        axis = [(i, kind) for pattern, kind, _ in _AXES for i, x in enumerate(names) if re.match(pattern, x, re.I)]
+        axis = [i for i, kind in axis if kind == '2theta' or set(height) - {i} or kind in 'qd' and re.search(r'[\[(_/\s]\W*(Å|A\b|ang|nm\b|1/)', names[i], re.I)] # else the title of a sample: D-mannitol beta
         if axis: return axis[0], height[0] if height and height[0] != axis[0] else axis[0] + 1 if axis[0] + 1 < columns else 0, names[axis[0]]
     return None
 
@@ -330,6 +331,8 @@ def safe_xml(
     parser.EndElementHandler = lambda tag: builder.end(tag.rpartition(':')[2])
     try: parser.Parse(data, True)
     except expat.ExpatError as error: raise XrdInputError(f'broken XML in line {error.lineno}; is the file complete?', where) from None
+    except XrdInputError: raise
+    except (LookupError, ValueError) as error: raise XrdInputError(f'XML in an encoding that is not known here ({error}); export it as UTF-8', where) from None
     return builder.close()
 
 def safe_unzip(
@@ -345,22 +348,22 @@ def safe_unzip(
                 raise XrdInputError(f'unpacks to more than {largest//1_000_000} MB; export one scan to a file of its own', where)
             return {x.filename: archive.read(x) for x in members} # stops at the size declared, and checks the sum
     except XrdInputError: raise
-    except (ValueError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError, zipfile.zlib.error):
+    except (ValueError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, RuntimeError, OSError, zipfile.zlib.error, lzma.LZMAError):
         raise XrdInputError('broken or encrypted archive; is the file complete?', where) from None
 
 # %% ../nbs/04_files.ipynb #1dd6e1ac
 def _counts(data, name, where):
     "Scans that geddes finds: a list of (2θ, intensity)."
     import geddes
-    scans = []
-    while len(scans) < 64:
-        try: scan = geddes.read_bytes(data, name, index=len(scans))
+    scans, reasons = [], []
+    for index in range(4096):
+        try: scan = geddes.read_bytes(data, name, index=index)
         except (KeyboardInterrupt, SystemExit, MemoryError): raise
         except BaseException as error: # a panic of the library is no Exception
-            if scans: break
-            reason = str(error).removeprefix('Parse error: ').splitlines()[0][:150]
-            raise XrdInputError(f'cannot be read ({reason}); is the file complete? exporting it as two columns of text helps', where) from None
-        scans.append((np.array(scan.x), np.array(scan.y)))
+            reasons.append((str(error).removeprefix('Parse error: ').splitlines() or [''])[0][:150])
+            if index and 'out of range' in reasons[-1] or len(reasons) > 20: break # no more scans; or no scan at all of a damaged file
+        else: scans.append((np.array(scan.x), np.array(scan.y)))
+    if not scans: raise XrdInputError(f'cannot be read ({reasons[0]}); is the file complete? exporting it as two columns of text helps', where)
     return scans
 
 
@@ -425,9 +428,11 @@ def read_ras(
     "A Rigaku .ras file."
     text = decode(data, ('utf-8', 'cp932', 'latin-1'))
     header, *parts = text.split('*RAS_INT_START')
-    scans = [_attenuated(x.partition('*RAS_INT_END')[0]) for x in parts if '*RAS_INT_END' in x]
-    if not scans: raise XrdInputError('ends before its data do; copy or export it again', where)
-    if _OTHER_AXIS.search(header): raise XrdInputError(_NO_POWDER_SCAN, where)
+    parts = [x.partition('*RAS_INT_END') for x in parts if '*RAS_INT_END' in x]
+    if not parts: raise XrdInputError('ends before its data do; copy or export it again', where)
+    headers = [header, *(after for *_, after in parts[:-1])] # what stands before each scan
+    scans = [_attenuated(table) for before, (table, *_) in zip(headers, parts) if not _OTHER_AXIS.search(before)]
+    if not scans: raise XrdInputError(_NO_POWDER_SCAN, where)
     told = dict(re.findall(r'^\*(\S+)\s+"(.*?)"', header, re.M))
     wavelength, anode = tube_line(told.get('HW_XG_TARGET_NAME', ''))
     line = 'BETA' if told.get('MEAS_COND_XG_WAVE_TYPE', '').lower() == 'kb' else 'ALPHA1'
@@ -515,22 +520,25 @@ _CIF_ANGLES = ('_pd_meas_2theta_scan', '_pd_proc_2theta_corrected', '_pd_meas_2t
 _CIF_COUNTS = ('_pd_meas_counts_total', '_pd_meas_intensity_total', '_pd_proc_intensity_total', '_pd_meas_intensity_net', '_pd_proc_intensity_net',
                '_pd_meas_counts')
 
-def _cif_column(block, tags):
-    "The first of these columns as numbers, or None."
+def _cif_columns(block, tags):
+    "Those of these columns that hold numbers."
     from gemmi import cif
-    for tag in tags:
-        column = list(block.find_values(tag))
-        if len(column) > 2: return np.array([cif.as_number(x) for x in column])
-    return None
+    columns = (np.array([cif.as_number(x) for x in block.find_values(tag)]) for tag in tags)
+    return [x for x in columns if np.isfinite(x).sum() > 2]
 
-def _cif_angles(block, n):
-    "Angles from a column, or from minimum and increment."
+def _cif_ranges(block, n):
+    "Angles of n counts from minimum and increment, or from minimum and maximum."
     from gemmi import cif
-    angles = _cif_column(block, _CIF_ANGLES)
-    if angles is not None: return angles
     for stem in ('_pd_meas_2theta_range_', '_pd_proc_2theta_range_'):
-        low, step = (cif.as_number(block.find_value(stem + x) or '?') for x in ('min', 'inc'))
-        if np.isfinite(low) and step > 0: return low + step*np.arange(n)
+        low, step, high = (cif.as_number(block.find_value(stem + x) or '?') for x in ('min', 'inc', 'max'))
+        if np.isfinite(low) and step > 0: yield low + step*np.arange(n)
+        elif low < high: yield np.linspace(low, high, n)
+
+def _cif_scan(block):
+    "The first counts with as many angles, or None."
+    for counts in _cif_columns(block, _CIF_COUNTS):
+        for angles in (*_cif_columns(block, _CIF_ANGLES), *_cif_ranges(block, len(counts))):
+            if len(angles) == len(counts): return angles, counts
     return None
 
 def _cif_radiation(blocks):
@@ -557,11 +565,9 @@ def read_powder_cif(
     try: document = cif.read_string(decode(data))
     except (ValueError, RuntimeError) as error: raise XrdInputError(f'broken CIF ({str(error).splitlines()[0][:100]})', where) from None
     for block in document:
-        counts = _cif_column(block, _CIF_COUNTS)
-        angles = None if counts is None else _cif_angles(block, len(counts))
-        if angles is None or len(angles) != len(counts): continue
+        if not (found := _cif_scan(block)): continue
         wavelength, anode, probe = _cif_radiation([block, *(b for b in document if b.name != block.name)]) # the counts' own block before others
-        return Scan(angles, counts, '2theta', wavelength, anode, dict(format='powder CIF', block=block.name, remarks=[NEUTRONS]*speaks_of_neutrons(probe)))
+        return Scan(*found, '2theta', wavelength, anode, dict(format='powder CIF', block=block.name, remarks=[NEUTRONS]*speaks_of_neutrons(probe)))
     raise XrdInputError('is a CIF without a powder pattern; a crystal structure is read by CrystalTable.read', where)
 
 # %% ../nbs/04_files.ipynb #6143f240

@@ -545,6 +545,8 @@ def identify(
     if not isinstance(path, Pattern) and Path(path).is_dir():
         return identification_table(identify_files(sorted(p for p in Path(path).iterdir() if p.is_file()), elements, wavelength, identifier))
     if not isinstance(path, Pattern): pattern = read_pattern(path, wavelength)
+    elif wavelength and (axis := path.metadata.get('axis', '2theta')) != '2theta':
+        raise XrdInputError(f'its angles were reckoned from an axis of {axis} for {path.wavelength:g} Å; give the wavelength to read_pattern instead', path.metadata.get('file', ''))
     else: pattern = Pattern(path.two_theta, path.intensity, wavelength, 'option', path.metadata) if wavelength else path
     return identify_pattern(pattern, identifier or bundled_identifier(), element_numbers(elements) if elements else ())
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BOOKKEEPING', 'Untold', 'weights_file', 'open_network', 'Seen', 'with_symmetry', 'see_crystals', 'pattern_files',
-           'see_patterns', 'Projection', 'fit_projection', 'fingerprint', 'keep_map', 'open_map', 'held_back',
+           'see_patterns', 'Projection', 'fit_projection', 'fingerprint', 'spare', 'keep_map', 'open_map', 'held_back',
            'measure_map', 'draw_map', 'star_frame', 'left_out', 'map_onto', 'write_map', 'map_run']
 
 # %% ../nbs/27_maps.ipynb #3efd54ab
@@ -159,6 +159,20 @@ def fingerprint(
 ) -> str: # 64 hexadecimal digits
     "SHA-256 of a network's weights."
     return hashlib.sha256(weights_file(run).read_bytes()).hexdigest()
+
+def spare(
+    page: str|Path, # where a map is to be written
+) -> None:
+    "Refuse to write over a file beside the page that is no part of a former map, such as the crystals or a scan of that name."
+    import pyarrow as pa, pyarrow.parquet as pq
+    def of_a_map(path):
+        if path.suffix == '.parquet': return 'map_x' in pq.read_schema(path).names
+        text = path.read_text(encoding='utf-8')
+        return 'components' in json.loads(text) if path.suffix == '.json' else not text.strip('"\n') or text.startswith('representation,')
+    for path in map(Path(page).with_suffix, ('.csv', '.json', '.parquet')):
+        try: own = not path.exists() or of_a_map(path)
+        except (OSError, ValueError, TypeError, pa.ArrowException): own = False
+        if not own: raise XrdInputError('stands where the map keeps its figures, and is none of them; give the map another name', path)
 
 def keep_map(
     page: str|Path, # the map's page; .json and .parquet are written beside it
@@ -332,6 +346,7 @@ def map_run(
     "A map of crystals and measured files by the network's last features: a page, a picture, measures, and the map to be kept."
     if dim not in (2, 3): raise XrdInputError(f'a map has 2 or 3 dimensions, not {dim}')
     network, out, weights = open_network(run), Path(out), fingerprint(run)
+    spare(out)
     seen = see_crystals(network, crystals, progress)
     if colour not in seen.frame: raise XrdInputError(f'no column {colour!r}; colour by one of {", ".join(seen.frame.columns)}')
     mine, names, unread = see_patterns(network, files, wavelength) if files else (np.zeros((0, seen.features.shape[1])), [], pd.DataFrame())

@@ -7,7 +7,7 @@ __all__ = ['FEWEST', 'GAP', 'FINE', 'REACH', 'tidy', 'Pattern', 'settle_waveleng
            'change_wavelength', 'rebin', 'remove_spikes', 'background', 'to_grid', 'plot_pattern']
 
 # %% ../nbs/04_measured.ipynb #e405cfd5
-import warnings
+import re, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
@@ -65,7 +65,7 @@ def settle_wavelength(
 ) -> tuple[float, str, str]: # Å; 'option', 'file' or 'assumed'; what to warn of, or ''
     "Option before file before Cu Kα."
     told, anode = scan.wavelength, scan.anode
-    if told is None and not anode: told, anode = tube_line(path.stem, bare=False) # a name with CuKa tells; Fe.xy may be iron on a copper tube
+    if told is None and not anode: told, anode = tube_line(path.stem, bare=False) if re.search(r'[A-Z][a-z]?[\s_]*-?K', path.stem) else (None, '') # a name with CuKa tells; Fe.xy may be iron on a copper tube, and mocha is no molybdenum
     if option is not None:
         value = wavelength_of(option)
         differ = told and abs(value/told - 1) > 0.005
@@ -99,7 +99,8 @@ def read_pattern(
     path = Path(path)
     scan = read_scan(path)
     value, source, remark = settle_wavelength(scan, wavelength, path)
-    x, y = (scan.x, scan.intensity) if scan.axis == '2theta' else to_angles(scan.x, scan.intensity, scan.axis, value)
+    try: x, y = (scan.x, scan.intensity) if scan.axis == '2theta' else to_angles(scan.x, scan.intensity, scan.axis, value)
+    except XrdInputError as error: raise XrdInputError(str(error), path) from None
     pattern = Pattern(x, y, value, source, dict(scan.metadata, file=str(path), axis=scan.axis, anode=scan.anode))
     several = f"{scan.metadata['scans']} scans in the file; the longest, number {scan.metadata['scan']}, is taken" if 'scans' in scan.metadata else ''
     for text in filter(None, (remark, several, *scan.metadata.get('remarks', []))): warnings.warn(f'{path}: {text}', stacklevel=2)

@@ -343,7 +343,7 @@ class Reflections:
 
     def __getitem__(self, which) -> 'Reflections':
         "The lines of some crystals: a slice, a boolean mask (N,) or indices, which may repeat."
-        index = np.arange(len(self))[which]
+        index = np.atleast_1d(np.arange(len(self))[which])
         rows, offset = ragged_rows(self.offset, index)
         kept = {}
         if self.member_offset is not None:

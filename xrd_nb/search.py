@@ -317,7 +317,8 @@ def build_index(
     if not shown.any(): raise XrdInputError('no crystal has a line on the default grid; there is nothing to index')
     axes, some, frame = principal_axes(drawn[shown]), crystals[shown], crystals.frame[shown]
     owner = np.repeat(np.arange(len(some)), np.diff(some.site_offset))
-    told = pd.DataFrame({c: frame[c].fillna(0 if c == 'space_group' else '').to_numpy() if c in frame else '' for c in COLUMNS})
+    text = lambda c: frame[c].astype(object).where(frame[c].notna(), '').astype(str) if c in frame else ''
+    told = pd.DataFrame({c: text(c) for c in COLUMNS if c != 'space_group'} | dict(space_group=frame.space_group.fillna(0) if 'space_group' in frame else 0), index=frame.index)[list(COLUMNS)].reset_index(drop=True)
     return PatternIndex(told, element_bits(owner, some.number, len(some)), np.concatenate([[0], np.cumsum(count[shown])]),
                         np.rint(STEPS*angle).astype(np.uint16), np.rint(255*root).astype(np.uint8),
                         np.rint(drawn[shown] @ axes).astype(np.int8), axes)
@@ -362,13 +363,14 @@ def shortlist(
     root: np.ndarray, # of `clean_root`, (4250,)
     foreign: np.ndarray|None=None, # elements of each crystal that were not named, (N,); None: none was named
     n: int=5, # answers that are wanted
-) -> np.ndarray: # rows, at most `SHORTLIST`
+) -> np.ndarray: # rows, at most `SHORTLIST` or as many as are wanted
     "The crystals whose fingerprints are most like the pattern."
     if foreign is None: rows, cost = np.arange(len(index)), -first_look(index, root)
     else:
         rows = fitting(foreign, n)
         cost = 2*foreign[rows] - first_look(index, root, rows)
-    return rows[np.argpartition(cost, SHORTLIST)[:SHORTLIST]] if len(rows) > SHORTLIST else rows
+    most = max(SHORTLIST, n)
+    return rows[np.argpartition(cost, most)[:most]] if len(rows) > most else rows
 
 def closer_look(
     index: PatternIndex, # N crystals
