@@ -128,13 +128,13 @@ def plot_decoders(
     "Drawings and neighbours against β, a line a width; dashed: principal components."
     import matplotlib.pyplot as plt
     shown = dict(explained='variance explained', met='strongest ten lines met', invented='drawn peaks that are no line', knn='crystal system by neighbours')
-    figure, axes = plt.subplots(1, 4, figsize=(9, 2.4), layout='constrained')
-    for (name, title), ax in zip(shown.items(), axes):
+    figure, axes = plt.subplots(2, 2, figsize=(6, 4.6), sharex=True, layout='constrained')
+    for (name, title), ax in zip(shown.items(), axes.flat):
         for k, (width, part) in enumerate(rows[rows.representation != BINS].groupby('width')):
             mean = part.groupby('beta')[name].mean() # components have no β
             ax.plot(mean.index, 100*mean, 'o-', ms=3, color=f'C{k}', label=f'{width} numbers')
             ax.axhline(100*part[name][part.representation == COMPONENTS].iloc[0], color=f'C{k}', ls='--', lw=0.8)
-        ax.set(xscale='log', xlabel='β', title=title)
-    axes[0].set_ylabel('per cent')
-    axes[0].legend(fontsize='small')
+        ax.set(xscale='log', title=f'{title}, %')
+    for ax in axes[1]: ax.set_xlabel('β')
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=3)
     return figure

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAP_COLOURS', 'MOST_PATTERNS', 'MAP_PAGE', 'MAP_SCRIPT', 'check_features', 'feature_scale', 'latent_map',
-           'umap_points', 'label_anchors', 'spread_labels', 'plot_map', 'classifier_hits', 'knn_hits', 'knn_accuracy',
-           'probe_hits', 'pca_features', 'compare_features', 'packed', 'zipped', 'page_column', 'page_data', 'map_html']
+           'umap_points', 'label_anchors', 'spread_labels', 'plot_map', 'classifier_hits', 'knn_hits', 'probe_hits',
+           'pca_features', 'compare_features', 'packed', 'zipped', 'page_column', 'page_data', 'map_html']
 
 # %% ../nbs/21_embeddings.ipynb #e2876807
 import gzip, html, json, warnings
@@ -167,16 +167,6 @@ def knn_hits(
     from sklearn.neighbors import KNeighborsClassifier
     voters = KNeighborsClassifier(min(k, len(train_features)))
     return classifier_hits(voters, train_features, train_labels, test_features, test_labels, standardise)
-
-def knn_accuracy(
-    train_features: np.ndarray, # (M, D)
-    train_labels: np.ndarray, # (M,)
-    test_features: np.ndarray, # (N, D)
-    test_labels: np.ndarray, # (N,)
-    k: int=5, # how many neighbours vote
-) -> float: # 0..1
-    "Fraction of held-out crystals that their `k` nearest training crystals name rightly."
-    return float(knn_hits(train_features, train_labels, test_features, test_labels, k).mean())
 
 # %% ../nbs/21_embeddings.ipynb #033d6a26
 def probe_hits(
