@@ -1,5 +1,5 @@
 "The `xrd-nb` command as a shell sees it: what it writes, what it says, and its exit code."
-import json, os, shlex, shutil, subprocess, sys
+import json, os, shlex, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -157,11 +157,47 @@ def test_simulate_tells_each_reason_and_leaves_no_old_list(tmp_path):
     (tmp_path/'b.cif').write_text('this is no CIF')
     code, _, err = xrd_nb('simulate', tmp_path, '-o', tmp_path/'p.parquet', '--quiet')
     assert code == 2 and err.count('\n') == 1
+    assert not list(tmp_path.glob('p.parquet*'))
     reasons = pd.read_csv(tmp_path/'p.rejected.csv').reason
     assert len(reasons) == 2 and not reasons.str.contains('no crystal to simulate').any() and reasons.str.contains('reflections').sum() == 1
     (tmp_path/'b.cif').unlink()
     bundled_crystals()[0].to_pymatgen()[0].to(filename=str(tmp_path/'a.cif'))
     assert xrd_nb('simulate', tmp_path, '-o', tmp_path/'p.parquet', '--quiet')[0] == 0 and not (tmp_path/'p.rejected.csv').exists()
+    before = (tmp_path/'p.parquet').read_bytes()
+    Structure(Lattice.cubic(3000), ['Na'], [[0, 0, 0]]).to(filename=str(tmp_path/'a.cif'))
+    assert xrd_nb('simulate', tmp_path, '-o', tmp_path/'p.parquet', '--quiet')[0] == 2 and (tmp_path/'p.parquet').read_bytes() == before
+
+def test_damaged_tables_of_a_run(run, tmp_path):
+    for name, content in (('log.csv', b''), ('log.csv', bytes(range(256))), ('log.csv', b'epoch,train_loss\n'), ('rejected.csv', b'')):
+        shutil.rmtree(tmp_path/'copy', ignore_errors=True)
+        shutil.copytree(run, tmp_path/'copy')
+        (tmp_path/'copy'/name).write_bytes(content)
+        config = json.loads((run/'config.json').read_text())
+        commands = [('train', '--crystals', config['crystals'], '--out', tmp_path/'copy', '--epochs', 2, '--quiet')] + [('evaluate', tmp_path/'copy', '--quiet')]*(name == 'log.csv' and not content)
+        for command in commands:
+            code, _, err = xrd_nb(*command)
+            assert code == 2 and name in err and 'damaged' in err and err.count('\n') == 1, (name, content[:9], err)
+
+def test_calibrate_spares_the_run(run, tmp_path):
+    before = (run/'model.safetensors').read_bytes()
+    for out, word in ((run/'model.safetensors', 'folder of the run'), (tmp_path, 'is a folder'), (tmp_path/'card.md', '.safetensors')):
+        code, _, err = xrd_nb('calibrate', run, '-o', out)
+        assert code == 2 and word in err and err.count('\n') == 1, err
+    assert (run/'model.safetensors').read_bytes() == before
+
+def test_interrupted_says_so(tmp_path):
+    command = [sys.executable, '-c', 'from xrd_nb.cli import main; main()', 'train', '--out', str(tmp_path/'run'), '--epochs', '50', '--size', 'small', '--quiet']
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, 'NO_COLOR': '1'})
+    begin = time.monotonic()
+    while not (tmp_path/'run'/'last.ckpt').exists() and time.monotonic() < begin + 200: time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and 'xrd-nb: interrupted' in err and 'Traceback' not in err, err
+
+def test_version_and_empty_names(tmp_path):
+    assert xrd_nb('--version')[1].startswith('xrd-nb 0.') and 'Usage' in xrd_nb('-h')[1]
+    code, _, err = xrd_nb('simulate', '', '-o', tmp_path/'p.parquet')
+    assert code == 2 and 'empty' in err and err.count('\n') == 1
 
 def test_embed_without_a_run(crystals, tmp_path):
     code, out, _ = xrd_nb('embed', '--crystals', crystals, '-o', tmp_path/'map.html', '--quiet')

@@ -130,6 +130,12 @@ def test_titles_and_energies():
             assert scan(title).axis == '2theta' and np.allclose(scan(title).x, x) # a sample's name, not that of a column
         assert scan('d (Å)\tI').axis == scan('d Intensity').axis == 'd' and scan('q (1/A)\tfoo').axis == scan('q Iobs').axis == 'q'
         with pytest.raises(XrdInputError, match='Omega'): scan('Omega Counts')
+        def columns(head): # what is read of angle and counts, and twice and three times the counts
+            with open(f'{place}/b.csv', 'w') as f: f.write(head + '\n' + '\n'.join(f'{a:.2f},{100 + k % 7},{2*(100 + k % 7)},{3*(100 + k % 7)}' for k, a in enumerate(x)))
+            told = read_scan(f'{place}/b.csv')
+            return told.intensity[0], told.metadata['remarks']
+        assert columns('2theta,Icalc,Iobs,diff') == (200, []) and columns('2theta,Intensity,Error,Bkg') == (100, [])
+        assert columns('2theta,sample A,sample B,sample C') == (100, ["only the column 'sample A' is read, not sample B, sample C"])
     assert [told_wavelength([line])[1] for line in ('Anode = Cu; discriminator energy 6.4 keV', 'Radiation: Co Ka')] == ['Cu', 'Co']
     assert told_wavelength(['Radiation: Cu Ka', 'ball milling energy 12 keV'])[0] == told_wavelength(['Radiation: Cu Ka'])[0] # that of something else
     assert abs(told_wavelength(['Synchrotron, E=20 keV'])[0] - 0.61992) < 1e-4

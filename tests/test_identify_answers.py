@@ -74,6 +74,9 @@ def test_identify_answers():
         np.savetxt(f'{place}/short.xy', np.column_stack([GRID.two_theta, shown])[1000:1900], fmt='%.3f')
         assert 'look alike' in ' '.join(identify_files([f'{place}/short.xy'], None, 1.540593)[0].remarks)
         with pytest.raises(XrdInputError, match='no such element'): identify_files([f'{place}/salt.xy'], 'Na,Qq')
+        assert 'is one missing?' in ' '.join(identify_files([f'{place}/salt.xy'], 'Ca,Mg', 'CuKa1')[0].remarks) and not identify_files([f'{place}/salt.xy'], 'Na,Cl', 'CuKa1')[0].remarks
+        np.savetxt(f'{place}/coarse.xy', np.column_stack([GRID.two_theta, shown])[300::50], fmt='%.3f')
+        assert 'wider than peaks' in ' '.join(identify_files([f'{place}/coarse.xy'], None, 'CuKa1')[0].remarks)
         Path(place, 'q.dat').write_text('q(1/A) I\n' + '\n'.join(f'{0.5 + 0.005*k:.3f} {100 + k % 7}' for k in range(900)))
         with pytest.raises(XrdInputError, match='read_pattern instead'): identify(read_pattern(f'{place}/q.dat'), wavelength=0.4128)
     plt.close('all')

@@ -154,6 +154,9 @@ def test_names_of_files():
             np.savetxt(f'{place}/{name}', np.c_[np.arange(10, 40, 0.05), np.arange(600) % 7 + 100], fmt='%.2f')
             return read_pattern(f'{place}/{name}').wavelength_source
         assert [told(n) for n in ('moka_coffee.xy', 'Inka.xy', 'quartz_CuKa.xy', 'salt Mo-Ka1.xy')] == ['assumed', 'assumed', 'file', 'file']
+        angle, counts = np.arange(10, 40, 0.05), 100. + np.arange(600) % 7
+        np.savetxt(f'{place}/d.xy', np.c_[1.540593/2/np.sin(np.radians(angle/2)), counts], header='d I', fmt='%.6f')
+        assert np.allclose(sorted(read_pattern(f'{place}/d.xy').intensity), sorted(counts)) # even steps of 2θ, only named anew
         np.savetxt(f'{place}/q.dat', np.c_[np.arange(10, 40, 0.05), np.ones(600)], header='q(1/A) I')
         with pytest.raises(XrdInputError, match='q.dat: .*out of reach'): read_pattern(f'{place}/q.dat')
 

@@ -17,7 +17,7 @@ from .evaluation import class_frequencies, collapse, level_columns, paired_diffe
 from .identify import answers_at_sizes
 from .labelled import labelled_patterns, same_phase
 from .search import bundled_index
-from .training import RunSettings, device_name, load_run, train
+from .training import RunSettings, device_name, load_run, run_table, train
 
 # %% ../nbs/31_ablation.ipynb #ab310008
 STUDY = RunSettings(epochs=12, batch_size=128, learning_rate=0.003, conditions='measured') # a small FCN
@@ -92,7 +92,7 @@ def keep_study(
     taught = groups[(fold_of(split_keys(crystals, settings.split)) == 'train') & (groups > 0)]
     asked = [ask_runs(runs, pattern, truth), marks('frequencies', np.tile(class_frequencies(taught - 1, 230), (len(truth), 1)), truth)]
     table = effect_table(pd.concat(asked), phase)
-    last = {name: pd.read_csv(run/'log.csv').iloc[-1].valid_space_group for name, run in runs.items() if name != 'ideal'} # that one was watched on ideal patterns
+    last = {name: run_table(run).iloc[-1].valid_space_group for name, run in runs.items() if name != 'ideal'} # that one was watched on ideal patterns
     table['simulated'] = 100*table.run.map(last)
     write_json(path, dict(rows=known_rows(table), patterns=len(labels), minerals=len(np.unique(phase)), taught=len(taught),
                           settings=vars(settings), crystals=len(crystals), provenance=provenance(settings.seed, device_name())))

@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
-from .latent import HeldOut, compare_latents, encode_patterns, held_out
+from .latent import AskedCrystals, asked_crystals, compare_latents, encode_patterns
 from .store import crystals_hash
 from .symmetry import SG_TO_CS
-from .training import device_name, load_run
+from .training import device_name, load_run, read_config, run_table
 from .vae import VAE, active_units, binned, kl_divergence, peak_recovery, unbinned
 
 # %% ../nbs/21_latent_decoders.ipynb #2c6cc80a
@@ -50,7 +50,7 @@ COMPONENTS, BINS = 'principal components', 'the bins themselves' # what stands b
 @torch.no_grad()
 def measure_decoder(
     network: VAE, # trained, in evaluation mode
-    some: HeldOut, # crystals, some of them held back
+    some: AskedCrystals, # crystals, some of them held back
 ) -> dict: # rate (nats a pattern), active, explained, met, invented
     "What a decoder makes of held-back crystals, and how much gets through its bottleneck."
     asked, train = some.patterns[~some.train], binned(some.patterns[some.train])[0]
@@ -71,7 +71,7 @@ def measure_decoders(
         if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae draws', name)
     splits = {how.split for _, how in loaded.values()}
     if len(splits) != 1: raise XrdInputError(f'runs of the splits {", ".join(sorted(splits))} hold back different crystals; measure them apart')
-    some, tables = held_out(crystals, *splits, taught, asked, seed), []
+    some, tables = asked_crystals(crystals, *splits, taught, asked, seed), []
     system, root = SG_TO_CS[some.space_group], binned(some.patterns)[0].numpy()
     for width in sorted({network.latent for network, _ in loaded.values()}):
         own = {name: one for name, one in loaded.items() if one[0].latent == width}
@@ -95,9 +95,8 @@ def keep_decoders(
     **which, # of `measure_decoders`
 ) -> pd.DataFrame: # its table
     "Measure the decoders of several runs, and keep the figures."
-    from xrd_nb.training import read_config
     table, configs = measure_decoders(runs, crystals, seed=seed, **which), {Path(run).name: read_config(run) for run in runs}
-    minutes = {Path(run).name: float(pd.read_csv(Path(run)/'log.csv').seconds.sum()/60) for run in runs}
+    minutes = {Path(run).name: float(run_table(run).seconds.sum()/60) for run in runs}
     write_json(out, dict(rows=known_rows(table.assign(minutes=table.representation.map(minutes))), data=name,
                          runs={n: dict(settings=c['settings'], made=c['created']) for n, c in configs.items()}, provenance=provenance(seed, device_name())))
     return table

@@ -219,7 +219,11 @@ def _named_columns(header, columns):
         height = [i for i, x in enumerate(names) if re.match(r'(int|i$|i[\s_(]|i_?(obs|exp|meas)|impuls|count|cps|y$|y_?obs|s\(q|a\.?u\.?$|arb|sig.*nal|det)', x, re.I)]
         axis = [(i, kind) for pattern, kind, _ in _AXES for i, x in enumerate(names) if re.match(pattern, x, re.I)]
         axis = [i for i, kind in axis if kind == '2theta' or set(height) - {i} or kind in 'qd' and re.search(r'[\[(_/\s]\W*(Å|A\b|ang|nm\b|1/)', names[i], re.I)] # else the title of a sample: D-mannitol beta
-        if axis: return axis[0], height[0] if height and height[0] != axis[0] else axis[0] + 1 if axis[0] + 1 < columns else 0, names[axis[0]]
+        if not axis: continue
+        beside = [i for i in range(columns) if i != axis[0]]
+        measured = [i for i in beside if not re.search(r'calc|bkg|back|diff|resid|weight|sig(?!nal)|err|esd|e\.s\.d|std|unc|σ|^[ed±]$|^[hkl]$', names[i], re.I)] or beside
+        y = next((i for i in measured if i in height), next((i for i in measured if i > axis[0]), measured[0]))
+        return axis[0], y, names[axis[0]], [f'only the column {names[y]!r} is read, not {", ".join(names[i] for i in measured if i != y)}']*(len(measured) > 1)
     return None
 
 def _unnamed_columns(table):
@@ -259,11 +263,11 @@ def read_table(
     header = before + after
     if _OTHER_AXIS.search('\n'.join(header[:400])): raise XrdInputError(_NO_POWDER_SCAN)
     if 'X++' in ''.join(header[:400]): raise XrdInputError('is JCAMP-DX with several points a row; export two columns: 2θ and intensity')
-    x, y, name = _named_columns(before, table.shape[1]) or (*_unnamed_columns(table), '')
+    x, y, name, further = _named_columns(before, table.shape[1]) or (*_unnamed_columns(table), '', [])
     axis, factor = _axis_kind(name, before[-8:])
     wavelength, anode = told_wavelength(header[:400])
     half = axis == '2theta' and re.match(r'(theta|th|θ)\b', name, re.I) # some programs leave the 2 out
-    remarks = [f'its angles are called {name!r} and are taken for 2θ']*bool(half) + [NEUTRONS]*any(map(speaks_of_neutrons, header))
+    remarks = further + [f'its angles are called {name!r} and are taken for 2θ']*bool(half) + [NEUTRONS]*any(map(speaks_of_neutrons, header))
     told = dict(format='text', remarks=remarks)
     pieces = _pieces(table[:, x])
     scans = [(table[a:b, x]*factor, table[a:b, y]) for a, b in pieces]

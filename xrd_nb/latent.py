@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['encode_patterns', 'crystal_patterns', 'neighbour_votes', 'cluster_agreement', 'map_trust', 'linear_r2',
-           'plain_representations', 'compare_latents', 'HeldOut', 'held_out', 'compare_levels', 'measure_latent',
-           'keep_latent']
+           'plain_representations', 'compare_latents', 'AskedCrystals', 'asked_crystals', 'compare_levels',
+           'measure_latent', 'keep_latent']
 
 # %% ../nbs/21_latent.ipynb #4c3a52a6
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .profiles import LINE_RANGE
 from .reflections import powder_reflections
 from .store import crystals_hash
 from .symmetry import SG_TO_CS
-from .training import device_name, load_run, prepare, read_config
+from .training import device_name, load_run, prepare, read_config, run_table
 from .vae import active_units, binned, peak_recovery
 
 # %% ../nbs/21_latent.ipynb #dcc7e64b
@@ -152,7 +152,7 @@ def compare_latents(
 
 # %% ../nbs/21_latent.ipynb #7b10aa04
 @dataclass(eq=False)
-class HeldOut:
+class AskedCrystals:
     "Some crystals that a run learned from, and some that its split held back."
     crystals: CrystalTable # N crystals
     patterns: torch.Tensor # theirs, noise-free, intensity and mask, (N, 2, 4250)
@@ -160,19 +160,19 @@ class HeldOut:
     train: np.ndarray # which were learned from, bool, (N,)
     group: np.ndarray # which of those held back belong together, (n,) of str
 
-def held_out(
+def asked_crystals(
     crystals: CrystalTable, # those of a run, whose folds are found again
     split: str, # of the run, one of `SPLITS`
     taught: int=10_000, # training crystals
     asked: int=3000, # test crystals
     seed: int=0, # of their choice
-) -> HeldOut: # at most so many of each
+) -> AskedCrystals: # at most so many of each
     "Training and test crystals by chance, as networks are measured on them."
     data, rng = prepare(crystals, 'space_group', split), np.random.default_rng(seed)
     some = np.sort(np.concatenate([rng.permutation(np.flatnonzero(data.fold == fold))[:most] for fold, most in (('train', taught), ('test', asked))]))
     train, dataset = data.fold[some] == 'train', data.dataset(some, 'ideal')
     patterns = torch.cat([dataset[list(range(a, min(a + 256, len(some))))]['pattern'] for a in range(0, len(some), 256)])
-    return HeldOut(data.crystals[some], patterns, data.target[some], train, data.key[some[~train]])
+    return AskedCrystals(data.crystals[some], patterns, data.target[some], train, data.key[some[~train]])
 
 # %% ../nbs/21_latent.ipynb #7b10aa02
 def compare_levels(
@@ -196,7 +196,7 @@ def measure_latent(
     "A run's latent beside plain representations, on what its split held back."
     network, how, _ = load_run(run)
     if how.model != 'vae': raise XrdInputError(f'is a run of {how.model}; only a vae has a latent', run)
-    some = held_out(crystals, how.split, taught, asked, seed)
+    some = asked_crystals(crystals, how.split, taught, asked, seed)
     train, group, patterns, frame = some.train, some.group, some.patterns, some.crystals.frame
     torch.manual_seed(how.seed)
     told = {'autoencoder': encode_patterns(network, patterns)} | plain_representations(some.crystals, patterns, train, network.latent, how.network())
@@ -217,7 +217,7 @@ def keep_latent(
 ) -> pd.DataFrame: # its table
     "Measure a run's latent and keep the figures."
     table, levels, told = measure_latent(run, crystals, **which)
-    log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
+    log, config = run_table(run), read_config(run)
     write_json(out, dict(rows=known_rows(table), levels=known_rows(levels), decoder=told, data=name, settings=config['settings'],
                          start='/'.join(Path(config.get('start') or '').parts[-2:-1]), epochs=int(log.epoch.max()), minutes=float(log.seconds.sum()/60), made=config['created'], provenance=provenance(config['settings']['seed'], device_name())))
     return table

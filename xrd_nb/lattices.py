@@ -18,7 +18,7 @@ from numba import njit
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .form_factors import wavelength_of
-from .latent import held_out
+from .latent import asked_crystals
 from .training import device_name, load_run, read_config
 from .vae import VAE, binned, drawn_peaks, unbinned
 
@@ -224,7 +224,7 @@ def keep_drawings(
     tables = []
     for run in runs:
         network, how, _ = load_run(run)
-        table = judge_drawings(network, held_out(crystals, how.split, 0, asked, seed).patterns, seed)
+        table = judge_drawings(network, asked_crystals(crystals, how.split, 0, asked, seed).patterns, seed)
         tables.append(table.assign(run=Path(run).name, latent=network.latent, error=(table.share*(1 - table.share)/table.n)**0.5))
     table = pd.concat(tables, ignore_index=True)
     write_json(out, dict(rows=known_rows(table), data=name, settings=[read_config(r)['settings'] for r in runs], provenance=provenance(seed, device_name())))

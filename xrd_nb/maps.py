@@ -112,10 +112,7 @@ def see_patterns(
     if tuple(network.inputs) != ('pattern',): raise XrdInputError(f'this network reads {" and ".join(network.inputs)}; a measured file is a pattern alone')
     device, features, names, rejected = next(network.parameters()).device, [], [], []
     for path in pattern_files(paths):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore') # an assumed wavelength is the reader's own remark
-                y, mask = to_grid(read_pattern(path, wavelength))
+        try: y, mask = to_grid(read_pattern(path, wavelength))
         except XrdInputError as error: rejected.append((str(path), str(error).removeprefix(f'{path}: ')))
         else:
             features.append(network.features(network_input(y[None], mask[None]).to(device)).cpu().numpy()[0])

@@ -84,11 +84,13 @@ def to_angles(
     "From an axis of q or d to one of 2θ; the area under a peak stays the same but for one common factor."
     x, y = np.asarray(x, float), np.asarray(intensity, float)
     x, y = x[x > 0], y[x > 0]
-    q, y = (x, y) if axis == 'q' else (2*np.pi/x, y*x*x)
+    q = x if axis == 'q' else 2*np.pi/x
     sine = q*wavelength/(4*np.pi)
     if (out := (sine >= 1).mean()) > 0.1: raise XrdInputError(f'{100*out:.0f} % of its axis of {axis} are out of reach for {wavelength:.4g} Å; are wavelength and unit right?')
     theta = np.arcsin(sine[sine < 1])
-    return np.degrees(2*theta), y[sine < 1]*np.cos(theta)
+    steps = abs(np.diff(theta))
+    if len(steps) > 1 and steps.std() < 0.02*steps.mean(): return np.degrees(2*theta), y[sine < 1] # counted at even steps of 2θ; only the axis was named anew
+    return np.degrees(2*theta), (y if axis == 'q' else y*x*x)[sine < 1]*np.cos(theta)
 
 # %% ../nbs/04_measured.ipynb #e914e367
 def read_pattern(

@@ -26,7 +26,7 @@ from .properties import binned_means, in_units, interval_factor, metal_scores, p
 from .report import Section, plot_pattern_with_sticks, write_report
 from .results import make_result, write_result
 from .symmetry import SG_TO_CS, space_group_symbol
-from .training import PreparedData, RunSettings, device_name, load_run, plot_learning_curve, predict, prepare, read_config
+from .training import PreparedData, RunSettings, device_name, load_run, plot_learning_curve, predict, prepare, read_config, run_table
 from .variation import is_invented
 
 # %% ../nbs/26_runs.ipynb #8e488cb6
@@ -351,11 +351,9 @@ def training_record(
     run: str|Path, # a run's folder
 ) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, crystals, start, device, date and versions of the training
     "What log.csv and config.json tell about the training."
-    log, config = pd.read_csv(Path(run)/'log.csv'), read_config(run)
+    log, config = run_table(run), read_config(run)
     made, start = config.get('created', {}), Path(config.get('start', '')).parts[-2:] # run and file, wherever they lay
-    speed = log['patterns_per_second'].median() if 'patterns_per_second' in log else np.nan
-    seconds = log['seconds'].sum() if 'seconds' in log else np.nan
-    return int(log['epoch'].max()), dict(seconds=seconds, patterns_per_second=speed, crystals=data_name(config['crystals']), start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
+    return int(log.epoch.max()), dict(seconds=log.seconds.sum(), patterns_per_second=log.patterns_per_second.median(), crystals=data_name(config['crystals']), start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
 
 # %% ../nbs/26_runs.ipynb #0e811ef9
 def result_of_run(
@@ -422,6 +420,8 @@ def report_run(
                         dict(settings=vars(s), results=table, **tables), provenance(s.seed, device_name()))
     plt.close('all')
     text = (table.round(4) if s.properties else readable_symmetry(table)).to_string(index=False)
+    text += f'\nasked about {held.test.sum():,} of {len(held.test):,} crystals: those that stand apart from all {len(held.learned):,} of the run but its test fold, by {s.split}' if data else ''
+    if kept[0]['epochs_done'] < s.epochs: text += f'\nthe run is not finished: {kept[0]["epochs_done"]} of {s.epochs} epochs'
     return page, text, held.data.rejected
 
 # %% ../nbs/26_runs.ipynb #d3557820

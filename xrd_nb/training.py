@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MUON_RATE', 'UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no_gap', 'make_optimisers', 'Learner',
            'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share', 'EpochLog', 'find_checkpoint',
-           'read_config', 'train_options', 'labels_hash', 'train', 'make_loaders', 'start_from', 'split_of', 'RunBar',
-           'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run', 'record_crystals', 'predict',
-           'plot_learning_curve']
+           'read_config', 'run_table', 'train_options', 'labels_hash', 'train', 'make_loaders', 'start_from',
+           'split_of', 'RunBar', 'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run',
+           'record_crystals', 'predict', 'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #b5c599d8
 import hashlib, json, os, sys, time, warnings
@@ -317,6 +317,18 @@ def read_config(
     if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
 
+def run_table(
+    run: str|Path, # a run's folder
+    name: str='log.csv', # or rejected.csv
+) -> pd.DataFrame: # its rows
+    "A table that training wrote."
+    path = Path(run)/name
+    try: table = pd.read_csv(path)
+    except (OSError, ValueError) as error: raise XrdInputError(f'is not there or damaged ({str(error).splitlines()[0][:80]}); take the run from a copy, or train it anew', path) from None
+    if name == 'log.csv' and (not len(table) or not {'epoch', 'train_loss', 'seconds', 'patterns_per_second'} <= set(table) or table.epoch.isna().any()):
+        raise XrdInputError('is damaged: no epoch stands in it; take the run from a copy, or train it anew', path)
+    return table
+
 def train_options(
     settings: dict, # of a run's config.json
 ) -> str: # such as '--task space_group --model fcn …'
@@ -529,7 +541,7 @@ def plot_learning_curve(
 ) -> 'matplotlib.figure.Figure': # training and validation loss by epoch
     "The learning curve from a run's log.csv."
     import matplotlib.pyplot as plt
-    log = pd.read_csv(Path(run)/'log.csv')
+    log = run_table(run)
     style()
     figure, ax = plt.subplots()
     ax.plot(log.epoch, log.train_loss, label='training')
