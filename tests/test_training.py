@@ -22,6 +22,23 @@ def test_who_trains_what():
     step, slope = (torch.linalg.svdvals(x.detach()) for x in (moved['blocks.9.0.weight'], network.blocks[9][0].weight.grad))
     assert step[23] > 0.8*step[0] and slope[23] < 0.6*slope[0] # Muon moves a matrix about equally far in directions of unequal gradients
     assert all(v.abs().max() > 0 for v in moved.values())
+    from dataclasses import asdict
+    from xrd_nb.core import XrdInputError
+    from xrd_nb.datasets import network_input
+    from xrd_nb.training import Learner, RunSettings, train_options
+    import pytest, torch
+    plain, broad = (RunSettings(model='vae', size='2', beta=b, seed=3).check() for b in (1., 1001.))
+    assert train_options(asdict(plain)) == '--task space_group --model vae --size 2 --split formula --epochs 30 --batch-size 64 --learning-rate 0.002 --conditions lab --seed 3'
+    assert train_options(asdict(broad)) == train_options(asdict(plain)) + ' --beta 1001.0'
+    assert train_options(dict(task='density', varied=True)) == '--task density --varied' # as an older version wrote it
+    network = plain.network().eval()
+    batch = dict(pattern=network_input(torch.rand(4, 4250).numpy()), target=torch.tensor([1, 2, 225, 0]))
+    losses = [Learner(network, how, 1).loss(batch)[0].item() for how in (plain, broad)]
+    said = network(batch['pattern'])
+    divergence = (said['mean']**2 + said['log_var'].exp() - 1 - said['log_var']).mean(0).div(2).clamp(min=0.05).sum().item()
+    assert losses[1] - losses[0] == pytest.approx(1000*divergence, rel=1e-2)
+    for wrong in (RunSettings(model='vae', beta=0.), RunSettings(model='vae', beta=float('nan')), RunSettings(beta=2.)):
+        with pytest.raises(XrdInputError, match='beta'): wrong.check()
 
 
 def test_only_learned_from():
@@ -155,26 +172,6 @@ def test_refuses_what_differs():
     for seed in (-1, 2**32):
         with pytest.raises(XrdInputError, match='seed'): RunSettings(seed=seed).check()
     with pytest.raises(XrdInputError, match='3 patterns'): RunSettings(batch_size=2).check() # an odd rest would make a batch of one
-
-
-def test_settings_and_their_options():
-    from dataclasses import asdict
-    from xrd_nb.core import XrdInputError
-    from xrd_nb.datasets import network_input
-    from xrd_nb.training import Learner, RunSettings, train_options
-    import pytest, torch
-    plain, broad = (RunSettings(model='vae', size='2', beta=b, seed=3).check() for b in (1., 1001.))
-    assert train_options(asdict(plain)) == '--task space_group --model vae --size 2 --split formula --epochs 30 --batch-size 64 --learning-rate 0.002 --conditions lab --seed 3'
-    assert train_options(asdict(broad)) == train_options(asdict(plain)) + ' --beta 1001.0'
-    assert train_options(dict(task='density', varied=True)) == '--task density --varied' # as an older version wrote it
-    network = plain.network().eval()
-    batch = dict(pattern=network_input(torch.rand(4, 4250).numpy()), target=torch.tensor([1, 2, 225, 0]))
-    losses = [Learner(network, how, 1).loss(batch)[0].item() for how in (plain, broad)]
-    said = network(batch['pattern'])
-    divergence = (said['mean']**2 + said['log_var'].exp() - 1 - said['log_var']).mean(0).div(2).clamp(min=0.05).sum().item()
-    assert losses[1] - losses[0] == pytest.approx(1000*divergence, rel=1e-2)
-    for wrong in (RunSettings(model='vae', beta=0.), RunSettings(model='vae', beta=float('nan')), RunSettings(beta=2.)):
-        with pytest.raises(XrdInputError, match='beta'): wrong.check()
 
 
 def test_loss_falls():

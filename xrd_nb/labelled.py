@@ -159,6 +159,7 @@ def same_phase(
             if space_groups[i] == space_groups[j] and told[i] & told[j]: same[same == same[i]] = same[j]
     return same
 
+# %% ../nbs/22_labelled.ipynb #ce73f11c
 def labelled_patterns(
     folder: str|Path, # with labels.csv
     use: str='dev', # which rows of labels.csv
