@@ -122,7 +122,12 @@ def test_evaluate_writes_a_report(run):
     assert 'http' not in page.replace('http-equiv', '') and page.count('data:image/png') >= 4
 
 def test_evaluate_and_embed_other_crystals(run, cifs, tmp_path):
-    assert xrd_nb('evaluate', run, '--crystals', cifs, '-o', tmp_path/'report', '--quiet')[0] == 1 # broken.cif
+    code, out, _ = xrd_nb('evaluate', run, '--crystals', cifs, '-o', tmp_path/'report', '--quiet')
+    assert code == 1 and 'asked about' in out and 'not finished' not in out # broken.cif
+    shutil.copytree(run, tmp_path/'cut')
+    log = tmp_path/'cut'/'log.csv'
+    log.write_text(''.join(log.read_text().splitlines(True)[:2])) # one epoch of two
+    assert 'not finished: 1 of 2' in xrd_nb('evaluate', tmp_path/'cut', '--quiet')[1]
     code, _, err = xrd_nb('embed', run, '--crystals', cifs, '-o', tmp_path/'map.html', '--quiet')
     assert code == 1 and 'broken.cif' in err
     assert (tmp_path/'map.html').stat().st_size > 1e6 and (tmp_path/'map.png').exists()

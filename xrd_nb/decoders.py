@@ -106,7 +106,7 @@ DECODER_COLUMNS = dict(rate='nats', active='active', explained='explained, %', m
 
 def decoder_table(
     rows: pd.DataFrame, # of `measure_decoders`
-) -> pd.DataFrame: # text; a line a width, β and number of epochs
+) -> pd.DataFrame: # text; a line a width and β, whatever the seeds
     "Decoders for a reader: runs that differ in their seed are told as one."
     def told(values, name):
         many = 100 if DECODER_COLUMNS[name].endswith(('%', 'points')) else 1

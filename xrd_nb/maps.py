@@ -8,7 +8,7 @@ __all__ = ['BOOKKEEPING', 'Untold', 'weights_file', 'open_network', 'Seen', 'wit
            'measure_map', 'draw_map', 'star_frame', 'left_out', 'map_onto', 'write_map', 'map_run']
 
 # %% ../nbs/27_maps.ipynb #3efd54ab
-import hashlib, json, warnings, zlib
+import hashlib, json, zlib
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
