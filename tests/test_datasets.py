@@ -113,8 +113,9 @@ def test_dataset():
 
 
 def test_sampled():
-    from xrd_nb.datasets import sampled
+    from xrd_nb.datasets import draw_sampling, sampled as resampled
     import numpy as np
+    def sampled(scans, seed): return resampled(scans, draw_sampling(len(scans), seed))
     noise = np.random.default_rng(0).normal(size=(400, 4250)).astype('f4')
     once = sampled(noise, 3)
     assert np.array_equal(once, sampled(noise, 3)) and not np.array_equal(once, sampled(noise, 4)) and once.dtype == np.float32

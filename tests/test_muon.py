@@ -18,6 +18,14 @@ def test_orthogonalised_is_newton_schulz():
     assert mixed.dtype == torch.float32 and torch.equal(mixed, orthogonalised(faint)) and torch.linalg.svdvals(mixed).max() < 1.25
 
 
+def test_together_or_alone():
+    from xrd_nb.muon import orthogonalised, orthogonalised_together
+    import torch
+    some = [torch.randn(shape, generator=torch.Generator().manual_seed(k)) for k, shape in enumerate(((16, 80), (32, 80), (64, 320), (80, 33), (1, 5), (256, 256), (16, 80)))]
+    for alone, together in zip(map(orthogonalised, some), orthogonalised_together(some)):
+        assert alone.shape == together.shape and (alone - together).abs().max() < 1e-4
+
+
 def test_steps_like_torch():
     from xrd_nb.muon import Muon
     import pytest, torch

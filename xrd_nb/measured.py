@@ -7,7 +7,7 @@ __all__ = ['FEWEST', 'GAP', 'FINE', 'REACH', 'tidy', 'Pattern', 'settle_waveleng
            'change_wavelength', 'rebin', 'remove_spikes', 'background', 'to_grid', 'plot_pattern']
 
 # %% ../nbs/04_measured.ipynb #e405cfd5
-import re, warnings
+import re, sys, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 import numpy as np
@@ -180,20 +180,22 @@ def remove_spikes(
 REACH = 1.6 # degrees; a peak up to twice as wide at its foot is left standing
 
 def background(
-    intensity: np.ndarray, # at equal steps of 0.02°, (..., n)
+    intensity: np.ndarray, # at equal steps of 0.02°, (..., n); or a tensor on any device
     reach: float=REACH, # degrees
-) -> np.ndarray: # (..., n)
+) -> np.ndarray: # (..., n), an array or a tensor
     "The background under patterns: SNIP on the roots of means over four points."
-    y = np.asarray(intensity)
+    y, xp = (intensity, sys.modules['torch']) if type(intensity).__module__ == 'torch' else (np.asarray(intensity), np) # both have the functions below
     n, four = y.shape[-1], y.shape[-1]//4
-    if four < 4: return np.broadcast_to(y.min(-1, keepdims=True), y.shape) # too short to tell a peak from what it stands on
-    floor = np.minimum(y.min(-1, keepdims=True), 0) # counts below zero: somebody has subtracted before
-    low = np.sqrt(y[..., :4*four].reshape(*y.shape[:-1], four, 4).mean(-1) - floor)
+    lowest = xp.amin(y, -1, keepdims=True)
+    if four < 4: return xp.broadcast_to(lowest, y.shape) # too short to tell a peak from what it stands on
+    floor = lowest.clip(max=0) # counts below zero: somebody has subtracted before
+    low = xp.sqrt(y[..., :4*four].reshape(*y.shape[:-1], four, 4).mean(-1) - floor)
     for far in range(min(round(reach/(4*0.02)), (four - 1)//2), 0, -1):
-        low[..., far:-far] = np.minimum(low[..., far:-far], (low[..., :-2*far] + low[..., 2*far:])/2)
+        low[..., far:-far] = xp.minimum(low[..., far:-far], (low[..., :-2*far] + low[..., 2*far:])/2)
     place = np.clip((np.arange(n) - 1.5)/4, 0, four - 1)
     left = np.minimum(place.astype(int), four - 2)
-    right = (place - left).astype(low.dtype)
+    right = xp.asarray(place - left, dtype=low.dtype)
+    if xp is not np: right = right.to(low.device)
     return ((1 - right)*low[..., left] + right*low[..., left+1])**2 + floor
 
 # %% ../nbs/04_measured.ipynb #f7ba513e

@@ -149,6 +149,7 @@ LADDERS = { # channels, one convolution and one halving each
     'paper': (16, 16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 512), # Lee et al.'s later 'small FCN', about 2.8 M parameters
     'large': (32, 32, 64, 64, 128, 128, 256, 256, 512, 512, 512, 512),
 }
+LADDERS['faint'] = LADDERS['paper'] # the same, for a network that also reads the fourth root of the intensity
 
 # %% ../nbs/11_models.ipynb #8ede6557
 class Residual(nn.Module):
@@ -176,7 +177,8 @@ class FCN(nn.Module):
     ):
         super().__init__()
         if ladder not in LADDERS: raise XrdInputError(f'unknown FCN size {ladder!r}; use one of {", ".join(LADDERS)}')
-        channels = (2, *LADDERS[ladder])
+        self.faint = ladder == 'faint'
+        channels = (3 if self.faint else 2, *LADDERS[ladder])
         rungs = [self.block(a, b, kernel, residual and b >= 128) for a, b in zip(channels, channels[1:])]
         self.blocks, self.dropout = nn.Sequential(*rungs), nn.Dropout(0.3) # a hundred thousand crystals are soon learned by heart
         self.width, self.head = channels[-1], head(channels[-1])
@@ -191,7 +193,9 @@ class FCN(nn.Module):
         x: torch.Tensor, # intensity and mask, (B, 2, L)
     ) -> torch.Tensor: # (B, C)
         "The last features, averaged over what is left of the length."
-        return self.blocks(as_strip(pattern_channels(x))).mean((2, 3))
+        read = pattern_channels(x)
+        if self.faint: read = torch.cat([read, read[:, :1].sqrt()], 1)
+        return self.blocks(as_strip(read)).mean((2, 3))
 
     def forward(self,
         x: torch.Tensor, # (B, 2, L)
@@ -344,7 +348,7 @@ def no_head(
 
 # %% ../nbs/11_models.ipynb #08826569
 SIZES = { # sizes of each network, the usual one first; that of a VAE is the width of its latent
-    'fcn': ('small', 'paper', 'large'), 'fcn_residual': ('paper', 'small', 'large'), 'transformer': ('small', 'base'), 'vae': ('32', '8', '3', '2'), 'fcn_mlp': ('small', 'paper', 'residual'),
+    'fcn': ('small', 'paper', 'large'), 'fcn_residual': ('paper', 'small', 'large', 'faint'), 'transformer': ('small', 'base'), 'vae': ('32', '8', '3', '2'), 'fcn_mlp': ('small', 'paper', 'residual'),
     'fcn_elements': ('small', 'paper', 'residual'), 'composition_mlp': ('base',), 'cgcnn': ('base',)}
 MODELS = tuple(SIZES)
 

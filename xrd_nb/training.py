@@ -26,10 +26,11 @@ from .core import XrdInputError, provenance, style, write_json
 from .crystals import CrystalTable
 from .datasets import (CONDITIONS, FOLDS, PROPERTY_UNITS, SPLITS, SYMMETRY_TASKS, TASKS, PatternDataset, element_fractions, fold_of, has_target,
                              pattern_loader, properties_of, split_keys, targets)
+from .drawing import network_patterns
 from .models import MODELS, SIZES, JointHead, PropertyHead, SymmetryHead, build_network, property_loss
 from .muon import Muon, strip_matrices
 from .profiles import LINE_RANGE
-from .reflections import Reflections, powder_reflections
+from .reflections import Reflections, available_threads, powder_reflections
 from .store import cached_reflections, crystals_hash
 from .variation import is_invented, may_be_learned
 from .vae import vae_loss
@@ -85,9 +86,9 @@ def symmetry_loss(
     head: SymmetryHead, # the head itself, which knows the levels
 ) -> torch.Tensor: # one number
     "Mean negative log-likelihood over the three levels of symmetry, where it is known."
-    known = space_group > 0
-    levels = head.levels(space_group[known])
-    return sum(nn.functional.nll_loss(answer[level][known], y, reduction='sum') for level, y in levels.items())/(len(levels)*known.sum().clamp(min=1))
+    known, levels = space_group > 0, head.levels(space_group.clamp(min=1))
+    losses = [nn.functional.nll_loss(answer[level], y.where(known, -100), reduction='sum') for level, y in levels.items()] # -100: is left out
+    return sum(losses)/(len(losses)*known.sum().clamp(min=1)) # no index by `known`: a GPU would have to be waited for
 
 def correct(
     answer: dict, # log-probabilities of a `SymmetryHead`
@@ -146,6 +147,7 @@ class Learner(pl.LightningModule):
     def symmetry(self) -> SymmetryHead: return getattr(self.network.head, 'symmetry', self.network.head)
 
     def loss(self, batch):
+        if isinstance(batch.get('pattern'), dict): batch = batch | dict(pattern=network_patterns(batch['pattern']))
         answer, total = self.network(*(batch[name] for name in self.network.inputs)), 0.
         group, values = self.truth(batch['target'])
         if group is not None: total += symmetry_loss(answer, group, self.symmetry)
@@ -198,6 +200,7 @@ class PreparedData:
         inputs: tuple=('pattern',), # what a network reads
         untold: float=0., # share of patterns whose composition is withheld
         vary: bool=False, # patterns of variations of the crystals
+        undrawn: bool=False, # leave the drawing to the device of the network
     ) -> PatternDataset: # of those crystals
         "Some of the crystals as a network reads them."
         others, some = {}, self.crystals[which]
@@ -205,7 +208,7 @@ class PreparedData:
         if 'graph' in inputs:
             from xrd_nb.graphs import graph_batch, neighbour_graphs
             others['graph'] = partial(graph_batch, neighbour_graphs(some))
-        return PatternDataset(self.reflections[which], self.target[which], conditions, seed, others, inputs, untold, some if vary else None)
+        return PatternDataset(self.reflections[which], self.target[which], conditions, seed, others, inputs, untold, some if vary else None, undrawn)
 
     def scale(self) -> dict: # 'mean' and 'std', (K,) each: 0 and 1 where the training fold knows nothing
         "What standardises the properties: moments over the training fold."
@@ -353,7 +356,7 @@ def train(
     source: str='', # where the crystals came from, for the record
     progress: bool=True, # show a bar
     stop_after: int|None=None, # stop once so many epochs are done; call again to go on
-    workers: int=0, # processes that render; worth it beside a GPU
+    workers: int|None=None, # processes that render; unless given, beside a GPU all cores but one share that work, and without one this process does it
     cache: str|Path|None=None, # folder that keeps lines, so that the next run opens them at once
     start: str|Path|None=None, # safetensors file of a trained network to start from
     devices: int=1, # GPUs, or else processes, that share every batch; several: only in a script or by the command
@@ -375,6 +378,7 @@ def train(
         told = dict(crystals=source, devices=trainer.world_size, created=provenance(settings.seed, device_name()))
         if checkpoint is None: write_json(out/'config.json', wanted | told)
         record_crystals(data, out)
+    if workers is None: workers = max(available_threads()//devices - 1, 1) if torch.cuda.is_available() else 0
     loaders = make_loaders(data, settings, network.inputs, workers, trainer.global_rank, trainer.world_size)
     learner = Learner(network, settings, len(loaders[0])*settings.epochs, data.scale() if settings.properties else None)
     with warnings.catch_warnings():
@@ -397,7 +401,7 @@ def make_loaders(
 ) -> tuple: # what is learned from, what is watched
     "Loaders over the training and the validation fold."
     untold = UNTOLD if settings.task == 'everything' else 0.
-    learned, watched = (data.dataset(data.fold == fold, conditions, settings.seed, inputs, untold, vary)
+    learned, watched = (data.dataset(data.fold == fold, conditions, settings.seed, inputs, untold, vary, torch.cuda.is_available())
                         for fold, conditions, vary in (('train', settings.conditions, settings.varied), ('valid', settings.watched, False)))
     return tuple(pattern_loader(part, settings.batch_size, part is learned, workers, rank, ranks) for part in (learned, watched))
 
@@ -407,7 +411,7 @@ def start_from(
     weights: str|Path, # safetensors file of another run
     split: str|None=None, # of the new run; one of another split has learned from crystals that this one holds back
 ) -> int: # tensors taken over, at least one
-    "Take over the weights of a trained network or identifier, or of an FCN or a `CompositionMLP` into a network that holds one."
+    "Take over the weights of a trained network or identifier; an FCN or a `CompositionMLP` may stand alone in one and within another network in the other."
     if not Path(weights).is_file(): raise XrdInputError('no such file of weights', weights)
     own, taken = network.state_dict(), 0
     try: there = load_file(weights)
@@ -415,7 +419,7 @@ def start_from(
     before = split_of(weights)
     if split and before and split != before: raise XrdInputError(f'learned under the {before} split; a {split} split would ask about crystals that it knows', weights)
     for name, value in ((n.removeprefix('network.'), v) for n, v in there.items()): # so they are called in an identifier's file
-        for place in (name, f'pattern.{name}', f'composition.{name}'):
+        for place in {name, f'pattern.{name}', f'composition.{name}', name.removeprefix('pattern.'), name.removeprefix('composition.')}:
             if place in own and own[place].shape == value.shape:
                 own[place].copy_(value)
                 taken += 1
@@ -465,7 +469,7 @@ def make_trainer(
     return pl.Trainer(max_epochs=min(settings.epochs, stop_after or settings.epochs), callbacks=[EpochLog(out/'log.csv'), keep, *bar],
                       logger=False, enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, precision='bf16-mixed' if has_bf16() else '32-true',
                       accelerator='cpu' if several and not gpu else 'auto', devices=devices, num_nodes=nodes, strategy='ddp' if several else 'auto',
-                      use_distributed_sampler=False, sync_batchnorm=several and gpu) # `EpochBatches` gives each process its share
+                      use_distributed_sampler=False, sync_batchnorm=several and gpu, benchmark=gpu) # `EpochBatches` gives each process its share
 
 # %% ../nbs/13_training.ipynb #474f860b
 def device_name() -> str: # as a person would call it
