@@ -36,3 +36,16 @@ def test_drawn_late_or_early():
         assert apart.quantile(0.6) < 5e-4 and apart.max() < 0.05 # those in coarser steps went another way
     noisy, again = (network_patterns(PatternDataset(lines, few.frame.space_group.to_numpy(int), 'measured', undrawn=True)[keys]['pattern']) for _ in range(2))
     assert torch.equal(noisy, again) and torch.isfinite(noisy).all() and noisy.amax() <= 1 + 1e-5
+
+
+def test_learner_draws():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.datasets import PatternDataset
+    from xrd_nb.profiles import LINE_RANGE
+    from xrd_nb.reflections import powder_reflections
+    from xrd_nb.training import Learner, RunSettings
+    few = bundled_crystals()[::80]
+    lines, settings = powder_reflections(few, two_theta=LINE_RANGE), RunSettings(size='small').check()
+    learner = Learner(settings.network(), settings, 1).eval()
+    early, late = (learner.loss(PatternDataset(lines, few.frame.space_group.to_numpy(int), 'ideal', undrawn=undrawn)[list(range(len(few)))])[0] for undrawn in (False, True))
+    assert abs(early - late) < 1e-3
