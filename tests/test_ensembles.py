@@ -34,3 +34,4 @@ def test_load_together():
         for name, other in dict(crystals=run('crystals', few[:60]), split=run('split', split='random'), task=run('task', task='space_group')).items():
             with pytest.raises(XrdInputError, match='learned'): load_together([first, other])
         with pytest.raises(XrdInputError, match='reads'): load_together([first, run('inputs', model='fcn', size='small')])
+        with pytest.raises(XrdInputError, match='twice'): load_together([first, first])

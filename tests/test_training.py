@@ -168,7 +168,11 @@ def test_refuses_what_differs():
             else:
                 with pytest.raises(XrdInputError, match=why): call()
         (first/'model.safetensors').write_bytes(b'noise')
-        with pytest.raises(XrdInputError, match='does not fit'): load_run(first)
+        for call in (lambda: load_run(first), lambda: train(few, first, how, progress=False)):
+            with pytest.raises(XrdInputError, match='does not fit.*delete'): call()
+        (first/'model.safetensors').unlink()
+        train(few, first, how, progress=False) # from the last checkpoint
+        load_run(first)
     for seed in (-1, 2**32):
         with pytest.raises(XrdInputError, match='seed'): RunSettings(seed=seed).check()
     with pytest.raises(XrdInputError, match='3 patterns'): RunSettings(batch_size=2).check() # an odd rest would make a batch of one

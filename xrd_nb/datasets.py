@@ -6,8 +6,8 @@
 __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'SPLITS', 'EFFECTS', 'CONDITIONS', 'COARSE',
            'SMOOTHED', 'SWAPPED', 'N_ELEMENTS', 'properties_of', 'property_values', 'targets', 'has_target', 'fold_of',
            'orbits', 'prototype_key', 'prototype_keys', 'first_ids', 'split_keys', 'draw_conditions', 'draw_sampling',
-           'sampled', 'PatternDataset', 'network_input', 'EpochBatches', 'pattern_loader', 'keep_to_one_core',
-           'element_fractions']
+           'sampled', 'draw_scans', 'PatternDataset', 'network_input', 'EpochBatches', 'pattern_loader',
+           'keep_to_one_core', 'element_fractions']
 
 # %% ../nbs/10_datasets.ipynb #b03da64e
 import hashlib, os
@@ -218,6 +218,20 @@ def sampled(
         elif kind < SMOOTHED: out[k] = gaussian_filter1d(intensity[k], width)
     return out
 
+def draw_scans(
+    n: int, # scans
+    crystals: int, # that a second phase is chosen from
+    left_out: str, # an effect that is not to be seen, or ''
+    seed: list, # same seed, same choice
+) -> tuple: # which crystal is the second phase, its strongest line over that of the first, mostly 0, (n,) each; of `draw_sampling`, or None; of `random_mask`
+    "What 'measured' conditions have beside an instrument and a sample."
+    rng = np.random.default_rng([*seed, 2])
+    share = np.where(rng.random(n) < 1/6, rng.uniform(0.02, 0.15, n), 0.)
+    others = rng.integers(crystals, size=n)
+    if left_out == 'impurity': share[:] = 0
+    sampling = None if left_out == 'sampling' else draw_sampling(n, [*seed, 4])
+    return others, share, sampling, np.ones((n, GRID.n), bool) if left_out == 'gaps' else random_mask(n, [*seed, 3])
+
 # %% ../nbs/10_datasets.ipynb #d8cc7df7
 SWAPPED = 0.5 # share of crystals whose elements are exchanged, of those that may be
 
@@ -267,14 +281,8 @@ class PatternDataset(Dataset):
     def patterns(self, lines, seed):
         "Patterns of some lines under conditions that follow from the seed; where they stay undrawn, what they are drawn from."
         n, (kind, _, left_out) = len(lines), self.conditions.partition('-')
-        under, others, share, sampling, mask = draw_conditions(self.conditions, n, seed), None, None, None, None
-        if kind == 'measured':
-            rng = np.random.default_rng([*seed, 2])
-            share = np.where(rng.random(n) < 1/6, rng.uniform(0.02, 0.15, n), 0.) # of the strongest line
-            others = rng.integers(len(self), size=n)
-            if left_out == 'impurity': share[:] = 0
-            if left_out != 'sampling': sampling = draw_sampling(n, [*seed, 4])
-            mask = np.ones((n, GRID.n), bool) if left_out == 'gaps' else random_mask(n, [*seed, 3])
+        under, others, share, sampling, mask = draw_conditions(self.conditions, n, seed), *[None]*4
+        if kind == 'measured': others, share, sampling, mask = draw_scans(n, len(self), left_out, seed)
         if self.undrawn:
             from xrd_nb.drawing import undrawn # a later chapter
             return undrawn(lines, under, None if others is None else self.reflections[others[share > 0]], share, sampling, mask)

@@ -54,6 +54,9 @@ def load_together(
     runs: list, # folders of finished runs
 ) -> tuple[Ensemble, RunSettings, dict]: # in evaluation mode; settings of the first run, {'mean', 'std'} (K,) of the properties
     "Several runs as one network."
+    named = [Path(run).resolve() for run in runs]
+    for run, place in zip(runs, named):
+        if named.count(place) > 1: raise XrdInputError('is named twice; a run has one answer', run)
     loaded = [load_run(run) for run in runs]
     first, how, scale = loaded[0]
     folds = [pd.read_parquet(Path(run)/'crystals.parquet', columns=['id', 'fold']) for run in runs]

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
-from .core import ACCENT, XrdInputError, data_file, known_rows
+from .core import ACCENT, XrdInputError, data_file, known_rows, put_in_place
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
 from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
@@ -156,7 +156,9 @@ def write_identifier(
     state |= {f'novelty.{k}': torch.as_tensor(np.asarray(v, np.float32)) for k, v in told.pop('novelty').items()}
     if kept := told.pop('exemplars', None): state |= {f'exemplars.{k}': v for k, v in kept.tensors().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in state.items()}, path, {_HEADER: json.dumps(told, default=lambda x: x.tolist())})
+    part = path.with_suffix('.part')
+    save_file({k: v.contiguous() for k, v in state.items()}, part, {_HEADER: json.dumps(told, default=lambda x: x.tolist())})
+    put_in_place(part, path)
     return path
 
 def read_identifier(

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from . import form_factors, reflections
-from .core import XrdInputError, data_file
+from .core import XrdInputError, data_file, put_in_place
 from .crystals import CrystalTable
 from .reflections import Reflections, powder_reflections
 
@@ -77,7 +77,7 @@ def write_reflections(
     os.close(handle)
     try:
         with pa.OSFile(temporary, 'wb') as file, pa.ipc.new_file(file, batch.schema) as writer: writer.write_batch(batch)
-        os.replace(temporary, path)
+        put_in_place(temporary, path)
     finally: Path(temporary).unlink(missing_ok=True)
     return path
 

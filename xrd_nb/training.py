@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
-from .core import XrdInputError, provenance, style, write_json
+from .core import XrdInputError, provenance, put_in_place, style, write_json
 from .crystals import CrystalTable
 from .datasets import (CONDITIONS, FOLDS, PROPERTY_UNITS, SPLITS, SYMMETRY_TASKS, TASKS, PatternDataset, element_fractions, fold_of, has_target,
                              pattern_loader, properties_of, split_keys, targets)
@@ -367,7 +367,9 @@ def train(
     trainer = make_trainer(out, settings, progress, stop_after, devices, nodes)
     wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals, settings.split), start=str(start or ''))
     checkpoint = find_checkpoint(out, wanted) if trainer.is_global_zero else next(out.glob('last.ckpt'), None)
-    if (out/'model.safetensors').exists(): return out
+    if (out/'model.safetensors').exists():
+        load_run(out) # complains where it is damaged
+        return out
     pl.seed_everything(settings.seed, verbose=False)
     data, network = prepare(crystals, settings.task, settings.split, cache, settings.conditions.startswith('measured')), settings.network()
     if start and checkpoint is None: start_from(network, start, settings.split)
@@ -490,7 +492,7 @@ def save_weights(
     "Write model.safetensors; mean and std of the properties stand in its header."
     header = {name: json.dumps(getattr(learner, name).tolist()) for name in ('mean', 'std') if learner.settings.properties}
     save_file({k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}, out/'model.part', header)
-    os.replace(out/'model.part', out/'model.safetensors') # whole or not at all: it is the sign of a finished run
+    put_in_place(out/'model.part', out/'model.safetensors') # it is the sign of a finished run
 
 # %% ../nbs/13_training.ipynb #6b294b40
 def load_run(
@@ -505,7 +507,7 @@ def load_run(
         try:
             network.load_state_dict(load_file(path))
             with safe_open(path, 'pt') as f: scale = {k: np.array(json.loads(v)) for k, v in (f.metadata() or {}).items() if k in ('mean', 'std')}
-        except (SafetensorError, RuntimeError) as error: raise XrdInputError(f'does not fit the run: {str(error).splitlines()[0]}', path) from None
+        except (SafetensorError, RuntimeError) as error: raise XrdInputError(f'does not fit the run: {str(error).splitlines()[0]}; delete it, and the same xrd-nb train command writes it again', path) from None
     elif unfinished and cut.exists():
         state = torch.load(cut, map_location='cpu', weights_only=True)['state_dict'] # numbers only, no code
         network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
