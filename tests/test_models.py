@@ -51,7 +51,7 @@ def test_strip_is_a_convolution():
 
 def test_fcn_shapes():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.models import FCN, PropertyHead, count_parameters
+    from xrd_nb.models import FCN, PropertyHead, build_network, count_parameters
     import pytest, torch
     for ladder, length in (('large', 4250), ('small', 4250), ('paper', 4250), ('paper', 8192), ('small', 1000)):
         network, x = FCN(ladder=ladder), torch.rand(2, 2, length)
@@ -59,6 +59,13 @@ def test_fcn_shapes():
     assert FCN(lambda width: PropertyHead(width, ('density', 'band_gap')), 'small')(torch.rand(4, 2, 4250))['value'].shape == (4, 2)
     assert abs(count_parameters(FCN())/2.8e6 - 1) < 0.05
     with pytest.raises(XrdInputError): FCN(ladder='huge')
+    faint, flat = build_network('fcn_residual', size='faint').eval(), torch.ones(1, 2, 4250)
+    flat[:, 0] = 1e-8
+    weight = faint.blocks[0][0].weight.data.view(16, 5, 3)
+    weight[:, :, :2] = 0 # only the fourth root is left to see by
+    assert not torch.allclose(faint.features(flat), faint.features(flat*torch.tensor([0., 1.])[:, None]))
+    weight.zero_()
+    assert torch.allclose(faint.features(flat), faint.features(flat*torch.tensor([0., 1.])[:, None]))
 
 
 def test_transformer():

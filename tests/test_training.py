@@ -137,6 +137,9 @@ def test_started_from_another():
         assert start_from(joint, f'{tmp}/chemist.safetensors') == len(chemist.state_dict())
         assert all(torch.equal(v, joint.state_dict()[f'composition.{k}']) for k, v in chemist.state_dict().items())
         assert start_from(FCNMLP(no_head, 'small', fractions=False), data_file('identify.safetensors')) > 50 # the package's own, to go on from
+        alone = FCN(no_head, 'paper')
+        before = alone.blocks[0][0].weight.clone()
+        assert start_from(alone, data_file('identify.safetensors')) == len(alone.state_dict()) and not torch.equal(before, alone.blocks[0][0].weight) # the FCN inside it
         for name, why in (('strange', 'fit'), ('noise', 'weights'), ('missing', 'no such file')):
             with pytest.raises(XrdInputError, match=why): start_from(joint, f'{tmp}/{name}.safetensors')
 

@@ -9,7 +9,7 @@ __all__ = ['undrawn', 'from_coarse_steps', 'smoothed', 'network_patterns']
 import numpy as np
 import torch
 from torch.nn import functional as F
-from .datasets import COARSE, SMOOTHED, network_input
+from .datasets import COARSE_SCANS, SMOOTHED_SCANS, network_input
 from .measured import background
 from .profiles import GRID, Instrument, Sample, texture_axes, _condition_rows, _keys
 from .reflections import Reflections
@@ -76,7 +76,7 @@ def network_patterns(
     if mask is None: return network_input(y)
     if todo['sampling'] is not None:
         kind, step, width = todo['sampling'].unbind(1)
-        coarse, soft = kind < COARSE, (kind >= COARSE) & (kind < SMOOTHED)
+        coarse, soft = kind < COARSE_SCANS, (kind >= COARSE_SCANS) & (kind < SMOOTHED_SCANS)
         if coarse.any(): y[coarse] = from_coarse_steps(y[coarse], step[coarse])
         if soft.any(): y[soft] = smoothed(y[soft], width[soft])
     y = (y - background(y)).clamp(min=0)
