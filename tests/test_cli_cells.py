@@ -24,6 +24,7 @@ def test_unusable_part():
 
 def test_pack_and_join():
     import pandas as pd, tempfile
+    from dataclasses import replace
     from pathlib import Path
     from typer.testing import CliRunner
     from xrd_nb.cli import app, load_crystals, where
@@ -38,6 +39,12 @@ def test_pack_and_join():
         assert packed.frame['id'].is_unique and packed.frame['prototype'].notna().all()
         assert (load_crystals([str(first), str(second)]).frame['id'] == packed.frame['id']).all()
         assert where([str(first)]) == str(first.resolve()) and where(['bundled', str(first)]) == ['bundled', str(first.resolve())]
+        some = CrystalTable.read(second)
+        replace(some, frame=some.frame.assign(source='mp', in_icsd=[1., 0, 1, 0, 0, 0, float('nan')])).to_parquet(second)
+        made = lambda *files: CliRunner().invoke(app, ['pack', *map(str, files), '--made', '--no-prototypes', '-o', f'{place}/made.parquet'])
+        assert '6 crystals' in made(first, second).output and len(CrystalTable.read(f'{place}/made.parquet')) == 6
+        replace(some, frame=some.frame.assign(source='mp')).to_parquet(second)
+        assert 'marked as made' in str(made(second).exception)
         told = CliRunner().invoke(app, ['simulate', f'{place}/packed.parquet', '-o', f'{place}/patterns.parquet', '--quiet'])
         assert told.exit_code == 0 and len(pd.read_parquet(f'{place}/patterns.parquet')) == 11
         told = CliRunner().invoke(app, ['invent', str(second), '-o', f'{place}/invented.parquet'])

@@ -45,6 +45,9 @@ def test_from_run_to_identifier():
         taught, settings = bundled_crystals()[::60], RunSettings(task='everything', model='fcn_elements', conditions='measured', epochs=1, batch_size=16)
         made = Identifier.load(make_identifier(train(taught, f'{place}/run', settings, progress=False), taught, f'{place}/own.safetensors', most=40))
         assert made.told['model'] == 'fcn_elements' and sum(made.told['training']['folds'].values()) == len(taught)
+        further = train(taught, f'{place}/further', settings, progress=False, start=f'{place}/run/model.safetensors', source='taught.parquet')
+        card = make_identifier(further, taught, f'{place}/further.safetensors', most=40).with_suffix('.md').read_text()
+        assert card.count('xrd-nb train') == 2 and '--start runs/identify-1/model.safetensors' in card and 'taught.parquet' in card
         other = train(taught, f'{place}/other', RunSettings(epochs=1, batch_size=32), progress=False)
         with pytest.raises(XrdInputError, match='everything'): make_identifier(other, taught, f'{place}/none.safetensors')
         mild = train(taught, f'{place}/mild', RunSettings(task='everything', conditions='mild', epochs=1, batch_size=16), progress=False) # an FCN, which reads no composition

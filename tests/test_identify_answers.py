@@ -60,11 +60,13 @@ def test_identify_answers():
         Path(place, 'empty.xy').write_text('')
         found = identify(f'{place}/salt.xy', 'Na,Cl', 'CuKa1')
         told = json.loads(json.dumps(found.to_dict()))
-        assert set(told) == {'file', 'error', 'trusted', 'wavelength', 'crystal_system', 'extinction_group', 'space_group', 'sets', 'properties', 'neighbours', 'remarks'}
+        assert set(told) == {'file', 'error', 'trusted', 'wavelength', 'crystal_system', 'extinction_group', 'space_group', 'sets', 'lattices', 'properties', 'neighbours', 'remarks'}
         assert told['error'] is None and told['wavelength'] == dict(value=1.540593, source='option')
         for name in ('crystal_system', 'extinction_group', 'space_group', 'neighbours'):
             score = [e.get('probability', e.get('similarity')) for e in told[name]]
             assert len(score) >= 5 and all(0 <= s <= 1 for s in score) and (name == 'neighbours' or score == sorted(score, reverse=True))
+        cell = told['lattices'][0]
+        assert (cell['system'], cell['centring']) == ('cubic', 'F') and abs(cell['a'] - np.linalg.norm(salt.lattice[0][0])) < 0.01 and cell['merit'] > 10 and 'lattices' in found.tables()
         assert told['neighbours'][0]['formula'] == 'NaCl' and set(told['properties']['density']) == {'value', 'low', 'high', 'unit'}
         assert 'nearest known crystals' in found.tables() and len(found.plot().axes) == 1
         many = identify_files([f'{place}/salt.xy', f'{place}/empty.xy', f'{place}/missing.xy', place], identifier=bundled_identifier())

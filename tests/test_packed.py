@@ -10,6 +10,17 @@ def test_folding_loses_nothing():
     assert (unfold_steps(quarters, which) == marks).all() and quarters.max() == STEPS//4 and STEPS < 2**16
 
 
+def test_was_made():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.packed import was_made
+    from dataclasses import replace
+    import numpy as np
+    crystals = bundled_crystals()[:4]
+    marked = replace(crystals, frame=crystals.frame.assign(source=['mp', 'mp', 'amcsd', 'jarvis'], in_icsd=[1., 0., np.nan, np.nan]))
+    assert was_made(marked).tolist() == [True, False, True, False] and was_made(crystals).all()
+    assert not was_made(replace(crystals, frame=crystals.frame.drop(columns='source'))).any() # nothing tells
+
+
 def test_packed_file_comes_back():
     import pandas as pd, numpy as np, pytest, tempfile
     import pyarrow.parquet as pq

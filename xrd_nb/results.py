@@ -373,13 +373,15 @@ def draw_bars(
     splits: list, # the groups
 ) -> None:
     "Bars of all networks, grouped by split, with intervals and baselines; hatched where training was cut."
+    from matplotlib.colors import to_rgba
     table = table[~table['other_crystals']].assign(cut=table['epochs_done'] < table['epochs_planned'])
     width = 0.8/len(networks)
     for j, network in enumerate(networks):
         mine = table[table['network'] == network].groupby('split')[[name, f'{name}_low', f'{name}_high', 'cut']].mean().reindex(splits)
         error = np.abs(mine[[f'{name}_low', f'{name}_high']].to_numpy().T - mine[name].to_numpy())
         ax.bar(np.arange(len(splits)) - 0.4 + width*(j + 0.5), mine[name], width*0.92, yerr=error, error_kw=dict(lw=0.7), label=network,
-               color=f'C{j % 7}', edgecolor='white', hatch=['//' if c > 0 else '' for c in mine['cut']])
+               color=to_rgba(f'C{j % 7}', 1 if j < 7 else 0.4), edgecolor='white', # seven colours, then the same paler
+                hatch=['//' if c > 0 else '' for c in mine['cut']])
     for i, split in enumerate(splits):
         for line, value in lines.get(split, {}).items(): ax.hlines(value, i - 0.45, i + 0.45, color=GREY, lw=0.8, ls=line)
     ax.set_xticks(range(len(splits)), splits)
