@@ -80,6 +80,7 @@ def trial_cells(
 CROWDED = 150 # lines up to the last peak: a cell with more is no explanation
 REACH = 1.005 # lines so far beyond the last peak's Q may explain it, for it may stand a little low
 SHARPEST = 2e-4 # smallest mean miss that is believed, share of the last peak's Q
+
 @njit(cache=True)
 def _explain(q, cells, equal, centring, miss, code, lines):
     "Fills, for each cell, how far each peak is from the nearest line, that line's hkl as one number, and how many lines there are up to the last peak, at most one more than `CROWDED`."
