@@ -344,19 +344,27 @@ def results_table(
 def show_table(
     heading: str, # above the table
     table: pd.DataFrame, # of text
-    elsewhere: str='', # where it stands as well; then one that would fold into scraps is not printed
+    elsewhere: str='', # where it stands as well; then one that would fill many screens is not printed
 ) -> None:
-    "A table on the terminal, folded to its width; a pipe gets all of it in long lines."
+    "A table on the terminal, in pieces below each other where it is too wide, each with the first column; a pipe gets all of it in long lines."
     from rich import box
     from rich.console import Console
     from rich.table import Table
-    drawn = Table(title=heading, title_justify='left', box=box.SIMPLE_HEAD)
-    for column in table: drawn.add_column(str(column), overflow='fold')
-    for row in table.astype(str).itertuples(index=False, name=None): drawn.add_row(*row)
-    screen = Console(markup=False, highlight=False)
-    needed = sum(max(map(len, map(str, [column, *table[column]]))) + 2 for column in table)
-    if elsewhere and screen.is_terminal and needed > 2*screen.width: return say(f'{heading}: {len(table)} rows, too wide for this screen; see {elsewhere}\n')
-    Console(markup=False, highlight=False, width=screen.width if screen.is_terminal else 400).print(drawn)
+    screen, table = Console(markup=False, highlight=False), table.astype(str)
+    width = screen.width if screen.is_terminal else 400
+    need = [max(map(len, [str(c), *table.iloc[:, k]])) + 3 for k, c in enumerate(table)]
+    pieces = [[0]]
+    for k in range(1, table.shape[1]):
+        if len(pieces[-1]) > 1 and sum(need[j] for j in (*pieces[-1], k)) >= width: pieces.append([0])
+        pieces[-1].append(k)
+    if elsewhere and len(pieces) > 1 and len(pieces)*len(table) > 100: return say(f'{heading}: {len(table)} rows, too much for this screen; see {elsewhere}\n')
+    for n, piece in enumerate(pieces):
+        drawn = Table(title='' if n else heading, title_justify='left', box=box.SIMPLE_HEAD)
+        for k in piece: drawn.add_column(str(table.columns[k]), overflow='fold')
+        part = table.iloc[:, piece]
+        if len(pieces) > 1: part = part[(part.iloc[:, 1:] != '–').any(axis=1)]
+        for row in part.itertuples(index=False, name=None): drawn.add_row(*row)
+        Console(markup=False, highlight=False, width=width).print(drawn)
 
 # %% ../nbs/30_cli.ipynb #0ac92f71
 @app.command(epilog='Example: xrd-nb embed --patterns scan.xy -o map.html, or for a run of your own: xrd-nb embed runs/first --colour density')
