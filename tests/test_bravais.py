@@ -36,5 +36,5 @@ def test_fit_lattices():
     few = fit_lattices(x[:5], flat[:5], group[:5])
     assert abs(few[:-1]).max() < abs(weights[:-1]).max()/3 # few patterns move little
     noise = fit_lattices(rng.permutation(x), flat, group) # features that belong to others
-    assert abs(with_lattices(flat, x, noise) - flat)[:, LATTICE_KIND == 0].max() < 0.3
+    assert with_lattices(flat, x, noise).std(0).max() < told.std(0).max()/2 # which sway the answers far less
     with pytest.raises(XrdInputError, match='shape'): fit_lattices(x[:, :-1], flat, group)

@@ -8,7 +8,6 @@ __all__ = ['LATTICE_KINDS', 'LATTICE_KIND', 'LINES', 'FEWEST', 'CLOSE', 'HEIGHTS
 
 # %% ../nbs/22_bravais.ipynb #1bb80003
 import numpy as np
-import pandas as pd
 import torch
 from .core import XrdInputError
 from .datasets import SYMMETRY_TASKS
@@ -25,7 +24,7 @@ LATTICE_KIND = np.array([LATTICE_KINDS.index(k) for k in _KINDS]) # of each spac
 # %% ../nbs/22_bravais.ipynb #1bb80009
 LINES, FEWEST, CLOSE = 20, 5, 0.3 # peaks asked, from the lowest angle up; peaks needed; degrees that they stand apart at least
 HEIGHTS = (0., 0.03) # least height of the peaks of each list, share of the strongest
-FEATURES = len(HEIGHTS)*(11 + 4 + 1 + 2) + 1 # of each list log M by lattice, by system and of all, the number of peaks and whether they are few; and 1
+FEATURES = len(HEIGHTS)*(sum(map(len, CENTRINGS.values())) + len(CENTRINGS) + 1 + 2) + 1 # of each list log M by lattice, by system and of all, the number of peaks and whether they are few; and 1
 
 def pattern_lattices(
     intensity: np.ndarray, # on the default grid, without background, maximum 1, (4250,)
@@ -52,7 +51,7 @@ def lattice_features(
     return np.array([*told, 1])
 
 # %% ../nbs/22_bravais.ipynb #1bb80014
-PRIOR = 30. # calibration patterns that it takes to outweigh the preference for no evidence at all
+PRIOR = 30. # preference for small weights, as a penalty on their squares against the log-likelihoods of all calibration patterns together
 
 def with_lattices(
     p: np.ndarray, # probabilities of the space groups, (B, 230)

@@ -22,7 +22,7 @@ from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
 from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
 from .search import PatternIndex, bundled_index, element_bits, element_numbers, noise_of, rescale, search_index
-from .bravais import fit_lattices, lattice_features, pattern_lattices, with_lattices
+from .bravais import FEATURES, LATTICE_KINDS, fit_lattices, lattice_features, pattern_lattices, with_lattices
 from .exemplars import Exemplars, recall, with_exemplars
 from .measured import Pattern, background, read_pattern, to_grid
 from .models import JointHead, build_network
@@ -175,6 +175,7 @@ def read_identifier(
         network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
         kept = {k.removeprefix('exemplars.'): v for k, v in state.items() if k.startswith('exemplars.')}
         told['exemplars'] = Exemplars.from_tensors(kept) if kept else None
+        if any(np.shape(told[kind].get('lattices')) != (FEATURES, len(LATTICE_KINDS)) for kind in ('untold', 'told')): raise ValueError('calibrated by another version, without lattices; run xrd-nb calibrate again')
         if kept and len(told['exemplars'].centre) != network.width: raise ValueError(f'exemplars of {len(told["exemplars"].centre)} features for a network of {network.width}')
     except (SafetensorError, KeyError, ValueError, TypeError, RuntimeError, OSError) as error:
         raise XrdInputError(f'holds no weights for identify ({str(error).splitlines()[0]})', path) from None

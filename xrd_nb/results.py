@@ -381,7 +381,7 @@ def draw_bars(
         error = np.abs(mine[[f'{name}_low', f'{name}_high']].to_numpy().T - mine[name].to_numpy())
         ax.bar(np.arange(len(splits)) - 0.4 + width*(j + 0.5), mine[name], width*0.92, yerr=error, error_kw=dict(lw=0.7), label=network,
                color=to_rgba(f'C{j % 7}', 1 if j < 7 else 0.4), edgecolor='white', # seven colours, then the same paler
-                hatch=['//' if c > 0 else '' for c in mine['cut']])
+               hatch=['//' if c > 0 else '' for c in mine['cut']])
     for i, split in enumerate(splits):
         for line, value in lines.get(split, {}).items(): ax.hlines(value, i - 0.45, i + 0.45, color=GREY, lw=0.8, ls=line)
     ax.set_xticks(range(len(splits)), splits)
