@@ -6,7 +6,8 @@
 __all__ = ['app', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'PICTURES', 'ROWS', 'about', 'main', 'say', 'finish',
            'load_crystals', 'check_output', 'all_rejected', 'simulate', 'why_not', 'write_patterns', 'plot_first',
            'pack', 'invent', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table',
-           'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
+           'show_scores', 'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications',
+           'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
 import json, os, signal, sys, warnings
@@ -246,8 +247,8 @@ def train(
     out: Annotated[Path, typer.Option(help='folder of the run; a run that is already there is resumed')],
     crystals: CrystalsOption = ['bundled'],
     task: Annotated[str, typer.Option(help='crystal_system, extinction_group, space_group, formation_energy_per_atom, band_gap, e_above_hull, density, bulk_modulus, shear_modulus; properties: all of them at once; everything: the space group as well')] = 'space_group',
-    model: Annotated[str, typer.Option(help='fcn, fcn_residual, transformer, vae, fcn_mlp, fcn_elements, composition_mlp, cgcnn')] = 'fcn',
-    size: Annotated[Optional[str], typer.Option(help='of the network: small, paper or large for an fcn, for fcn_residual faint too; small or base for a transformer; width of the latent for a vae')] = None,
+    model: Annotated[str, typer.Option(help='fcn, fcn_log, fcn_residual, transformer, vae, fcn_mlp, fcn_elements, composition_mlp, cgcnn')] = 'fcn',
+    size: Annotated[Optional[str], typer.Option(help='of the network: small, paper or large for an fcn, for fcn_log and fcn_residual faint too; small or base for a transformer; width of the latent for a vae')] = None,
     split: Annotated[str, typer.Option(help='random, formula or prototype: no crystal, no formula or no structure type stands in training and test alike')] = 'formula',
     epochs: Annotated[int, typer.Option(help='passes over the training crystals')] = 30,
     batch_size: Annotated[int, typer.Option(help='patterns a step')] = 64,
@@ -271,7 +272,7 @@ def train(
     if not is_first(): return
     log = run_table(run)
     shown = [c for c in log if c.startswith('valid_')]
-    say(log[['epoch', 'train_loss', *shown]].tail(1).round(4).to_string(index=False))
+    show_table('', log[['epoch', 'train_loss', *shown]].tail(1).round(4).rename(columns=lambda c: c.replace('_', ' ')))
     say(speed(log))
     finish(all_rejected(table, run_table(run, 'rejected.csv')), f'{len(log)} epochs done; next: xrd-nb evaluate {run}', run/'rejected.csv')
 
@@ -306,13 +307,14 @@ def evaluate(
     results: Annotated[Optional[Path], typer.Option(help='folder that collects the results of many runs for xrd-nb table; structure types are counted as well then')] = None,
     against: Annotated[Optional[Path], typer.Option(help='folder of another run with the same test crystals, to compare with crystal by crystal')] = None,
     together: Annotated[Optional[list[Path]], typer.Option('--with', help='folder of a further run of the same task, split and crystals whose answers are averaged with this one\'s; may be given again')] = None,
+    cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines and nearest patterns, so that the next run of these crystals is measured sooner')] = None,
     quiet: QuietOption = False,
 ):
     "Measure a trained network on crystals it has not learned from, and write a report."
     from xrd_nb.runs import data_name, report_run
     table = run_crystals(run, crystals)
-    page, text, rejected = report_run(run, table, out or run/'report', not quiet, results, data_name(crystals) if crystals else '', against, together or ())
-    say(text)
+    page, *told, rejected = report_run(run, table, out or run/'report', not quiet, results, data_name(crystals) if crystals else '', against, together or (), cache)
+    show_scores(*told)
     finish(all_rejected(table, rejected), f'report: {page}' + (f'\nresults: {results}; next: xrd-nb table {results}' if results else ''))
 
 # %% ../nbs/30_cli.ipynb #c4fc04bb
@@ -345,26 +347,35 @@ def show_table(
     heading: str, # above the table
     table: pd.DataFrame, # of text
     elsewhere: str='', # where it stands as well; then one that would fill many screens is not printed
+    names: int=1, # columns that name a row
 ) -> None:
-    "A table on the terminal, in pieces below each other where it is too wide, each with the first column; a pipe gets all of it in long lines."
+    "A table on the terminal, in pieces below each other where it is too wide, each with the names of the rows; a pipe gets all of it in long lines."
     from rich import box
     from rich.console import Console
     from rich.table import Table
-    screen, table = Console(markup=False, highlight=False), table.astype(str)
+    screen, table = Console(markup=False, highlight=False), table.map(lambda x: '–' if pd.isna(x) else str(x))
     width = screen.width if screen.is_terminal else 400
-    need = [max(map(len, [str(c), *table.iloc[:, k]])) + 3 for k, c in enumerate(table)]
-    pieces = [[0]]
-    for k in range(1, table.shape[1]):
-        if len(pieces[-1]) > 1 and sum(need[j] for j in (*pieces[-1], k)) >= width: pieces.append([0])
+    need = [max(map(len, [*str(c).split(), *table.iloc[:, k]]), default=0) for k, c in enumerate(table)] # a heading may be broken between words
+    pieces = [[*range(names)]]
+    for k in range(names, table.shape[1]):
+        if len(pieces[-1]) > names and sum(need[j] + 3 for j in (*pieces[-1], k)) >= width: pieces.append([*range(names)])
         pieces[-1].append(k)
     if elsewhere and len(pieces) > 1 and len(pieces)*len(table) > 100: return say(f'{heading}: {len(table)} rows, too much for this screen; see {elsewhere}\n')
     for n, piece in enumerate(pieces):
         drawn = Table(title='' if n else heading, title_justify='left', box=box.SIMPLE_HEAD)
-        for k in piece: drawn.add_column(str(table.columns[k]), overflow='fold')
+        for k in piece: drawn.add_column(str(table.columns[k]), overflow='fold', max_width=need[k])
         part = table.iloc[:, piece]
-        if len(pieces) > 1: part = part[(part.iloc[:, 1:] != '–').any(axis=1)]
+        if len(pieces) > 1: part = part[(part.iloc[:, names:] != '–').any(axis=1)]
         for row in part.itertuples(index=False, name=None): drawn.add_row(*row)
         Console(markup=False, highlight=False, width=width).print(drawn)
+
+def show_scores(
+    table: pd.DataFrame, # of `report_run`
+    remarks: str, # of the same
+) -> None:
+    "What a network was found to be worth, on the terminal."
+    show_table('', table.rename(columns=lambda name: name.replace('_', ' ')), names=list(table).index('n'))
+    if remarks: say(remarks.rstrip())
 
 # %% ../nbs/30_cli.ipynb #0ac92f71
 @app.command(epilog='Example: xrd-nb embed --patterns scan.xy -o map.html, or for a run of your own: xrd-nb embed runs/first --colour density')
@@ -388,11 +399,12 @@ def embed(
         if method != 'pca' or dim != 2: raise XrdInputError('--onto takes method and axes from the kept map; leave out --method and --dim')
         table = load_crystals(crystals) if crystals else None
         stars, rejected = map_onto(run, onto, out, table, files, **settings)
-        say(stars.round(3).to_string(index=False, max_rows=20))
+        show_table('', stars.round(3).head(20))
+        if len(stars) > 20: say(f'... and {len(stars) - 20} more on the map')
     else:
         table = run_crystals(run, crystals) if run and run.is_dir() else load_crystals(crystals or ['bundled'])
         measures, rejected = map_run(run, table, out, method, dim, files=files, **settings)
-        if len(measures): say(measures[['representation', 'width', 'n', 'knn', 'linear', 'baseline_majority', 'trustworthiness']].round(3).to_string(index=False))
+        if len(measures): show_table('', measures[['representation', 'width', 'n', 'knn', 'linear', 'baseline_majority', 'trustworthiness']].round(3).rename(columns=lambda c: c.replace('_', ' ')))
         else: say('not measured: too few crystals of known crystal system')
     finish(rejected if table is None else all_rejected(table, rejected), f'map: {out} and {out.with_suffix(".png")}')
 
@@ -507,8 +519,8 @@ def demo(
     table = bundled_crystals()
     say(f'{len(table):,} crystals from the American Mineralogist Crystal Structure Database')
     run = train_network(table, out/'run', RunSettings(epochs=epochs, seed=seed), source='bundled', progress=not quiet)
-    page, text, rejected = report_run(run, table, out, progress=not quiet)
-    say('\n' + text)
+    page, *told, rejected = report_run(run, table, out, progress=not quiet)
+    show_scores(*told)
     finish(all_rejected(table, rejected), f'report: {page} (open it in a browser)')
 
 # %% ../nbs/30_cli.ipynb #60e09a32

@@ -211,7 +211,7 @@ def held_back(
     told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
     held = np.array(ids.isin(told.id[told.fold == 'test'].astype(str)))
     strange = ~np.array(ids.isin(told.id.astype(str)))
-    if strange.any(): held[strange] = ~np.isin(split_keys(crystals[strange], read_config(run)['settings']['split']), told.key[told.fold != 'test'])
+    if strange.any(): held[strange] = ~pd.Series(split_keys(crystals[strange], read_config(run)['settings']['split'])).isin(told.key[told.fold != 'test'])
     return held & ~is_invented(crystals)
 
 def measure_map(

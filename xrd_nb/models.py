@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['LADDERS', 'TRANSFORMERS', 'PATCH', 'SIZES', 'MODELS', 'sum_groups', 'SymmetryHead', 'PropertyHead', 'JointHead',
-           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'StripConvolution', 'Residual', 'FCN',
-           'count_parameters', 'ResidualMLP', 'AttentionBlock', 'TransformerEncoder', 'CompositionMLP', 'FCNMLP',
+           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'StripConvolution', 'LogAxis', 'Residual',
+           'FCN', 'count_parameters', 'ResidualMLP', 'AttentionBlock', 'TransformerEncoder', 'CompositionMLP', 'FCNMLP',
            'no_head', 'build_network']
 
 # %% ../nbs/11_models.ipynb #5bbf1ad1
 import math
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 from .core import XrdInputError
 from .datasets import N_ELEMENTS
+from .profiles import GRID, Grid
 from .symmetry import SG_TO_CS, SG_TO_EG
 
 # %% ../nbs/11_models.ipynb #c35963cd
@@ -143,6 +145,24 @@ class StripConvolution(nn.Module):
     def forward(self, x):
         return F.conv2d(x, self.weight.view(self.shape).permute(0, 3, 1, 2), padding=(0, self.shape[2]//2))
 
+# %% ../nbs/11_models.ipynb #6f10ca02
+class LogAxis(nn.Module):
+    "Means over even steps of ln sin θ, where a change of a crystal's size moves all its lines alike."
+    def __init__(self,
+        grid: Grid=GRID, # of the patterns
+    ):
+        super().__init__()
+        ends = np.sin(np.radians((grid.start + grid.step*(np.arange(grid.n + 1) - 0.5))/2)) # of the points
+        place = np.interp(np.geomspace(ends[0], ends[-1], grid.n + 1), ends, np.arange(grid.n + 1))
+        self.register_buffer('place', torch.as_tensor(place, dtype=torch.float32), persistent=False) # ends of the steps, in points, (n + 1,)
+
+    def forward(self,
+        x: torch.Tensor, # channels along 2θ, (B, C, n)
+    ) -> torch.Tensor: # along ln sin θ, (B, C, n)
+        if x.shape[2] != len(self.place) - 1: raise XrdInputError(f'this network reads {len(self.place) - 1} points, not {x.shape[2]}')
+        total, below = F.pad(x.double().cumsum(2), (1, 0)), self.place.long().clamp(max=x.shape[2] - 1) # single precision would leave noise of 0.001
+        return (torch.lerp(total[..., below], total[..., below + 1], (self.place - below).double()).diff(dim=2)/self.place.diff()).to(x.dtype)
+
 # %% ../nbs/11_models.ipynb #207bf135
 LADDERS = { # channels, one convolution and one halving each
     'small': (16, 16, 32, 32, 64, 64, 128, 128, 256, 256),
@@ -174,10 +194,11 @@ class FCN(nn.Module):
         ladder: str='paper', # a key of `LADDERS`
         kernel: int=5, # points each convolution sees
         residual: bool=False, # a `Residual` on every rung of 128 channels or more
+        log: bool=False, # read along ln sin θ; patterns must stand on the default grid then
     ):
         super().__init__()
         if ladder not in LADDERS: raise XrdInputError(f'unknown FCN size {ladder!r}; use one of {", ".join(LADDERS)}')
-        self.faint = ladder == 'faint'
+        self.faint, self.axis = ladder == 'faint', LogAxis() if log else nn.Identity()
         channels = (3 if self.faint else 2, *LADDERS[ladder])
         rungs = [self.block(a, b, kernel, residual and b >= 128) for a, b in zip(channels, channels[1:])]
         self.blocks, self.dropout = nn.Sequential(*rungs), nn.Dropout(0.3) # a hundred thousand crystals are soon learned by heart
@@ -193,7 +214,7 @@ class FCN(nn.Module):
         x: torch.Tensor, # intensity and mask, (B, 2, L)
     ) -> torch.Tensor: # (B, C)
         "The last features, averaged over what is left of the length."
-        read = pattern_channels(x)
+        read = self.axis(pattern_channels(x))
         if self.faint: read = torch.cat([read, read[:, :1].sqrt()], 1)
         return self.blocks(as_strip(read)).mean((2, 3))
 
@@ -243,25 +264,24 @@ class AttentionBlock(nn.Module):
 
 # %% ../nbs/11_models.ipynb #b07ed1ca
 TRANSFORMERS = {'small': (128, 5, 4), 'base': (256, 6, 8)} # width, blocks, heads: about 1 and 5 million parameters
-PATCH = 50 # points
+PATCH = 64 # points, halved six times
 
 class TransformerEncoder(nn.Module):
-    "Self-attention over patches of one degree, on (B, 2, length): intensity and mask (after Lee et al. 2022 and Dosovitskiy et al. 2021)."
+    "Self-attention over patches that convolutions have read, on (B, 2, length): intensity and mask (after Lee et al. 2022 and Dosovitskiy et al. 2021)."
     inputs = ('pattern',)
 
     def __init__(self,
         head=SymmetryHead, # factory of the last layer, width → module
         size: str='small', # a key of `TRANSFORMERS`
-        length: int=4250, # points of a pattern, a multiple of `PATCH`
+        length: int=4250, # points of a pattern
     ):
         super().__init__()
         if size not in TRANSFORMERS: raise XrdInputError(f'unknown transformer size {size!r}; use one of {", ".join(TRANSFORMERS)}')
-        if length % PATCH: raise XrdInputError(f'the transformer cuts a pattern into patches of {PATCH} points; {length} points do not divide')
         self.width, depth, heads = TRANSFORMERS[size]
         self.length = length
-        self.stem = nn.Sequential(nn.Conv1d(2, 64, 11, stride=5, padding=5, bias=False), nn.BatchNorm1d(64), nn.GELU(),
-                                  nn.Conv1d(64, self.width, PATCH//5*2, stride=PATCH//5, padding=PATCH//10, bias=False), nn.BatchNorm1d(self.width))
-        self.position = nn.Parameter(0.02*torch.randn(length//PATCH, self.width))
+        channels = (2, 16, 32, 64, 64, 128, self.width)
+        self.stem = nn.Sequential(*(FCN.block(a, b, 5) for a, b in zip(channels, channels[1:])))
+        self.position = nn.Parameter(0.02*torch.randn(math.ceil(length/PATCH), self.width))
         self.blocks = nn.ModuleList(AttentionBlock(self.width, heads) for _ in range(depth))
         self.norm, self.head = nn.LayerNorm(self.width), head(self.width)
 
@@ -270,8 +290,8 @@ class TransformerEncoder(nn.Module):
     ) -> torch.Tensor: # (B, width)
         "The mean over all tokens that were measured."
         if x.shape[2] != self.length: raise XrdInputError(f'this transformer reads {self.length} points, not {x.shape[2]}')
-        tokens = self.stem(pattern_channels(x)).transpose(1, 2) + self.position # (B, T, width)
-        measured = F.max_pool1d(x[:, 1:], PATCH)[:, 0] > 0 # (B, T)
+        tokens = self.stem(as_strip(pattern_channels(x)))[:, :, 0].transpose(1, 2) + self.position # (B, T, width)
+        measured = F.max_pool1d(x[:, 1:], PATCH, ceil_mode=True)[:, 0] > 0 # (B, T)
         seen = measured | ~measured.any(1, keepdim=True) # nothing measured at all: attention still needs something to look at
         for block in self.blocks: tokens = block(tokens, seen)
         share = seen.float()/seen.sum(1, keepdim=True)
@@ -348,7 +368,8 @@ def no_head(
 
 # %% ../nbs/11_models.ipynb #08826569
 SIZES = { # sizes of each network, the usual one first; that of a VAE is the width of its latent
-    'fcn': ('small', 'paper', 'large'), 'fcn_residual': ('paper', 'small', 'large', 'faint'), 'transformer': ('small', 'base'), 'vae': ('32', '8', '3', '2'), 'fcn_mlp': ('small', 'paper', 'residual'),
+    'fcn': ('small', 'paper', 'large'), 'fcn_log': ('paper', 'small', 'large', 'faint'), 'fcn_residual': ('paper', 'small', 'large', 'faint'),
+    'transformer': ('small', 'base'), 'vae': ('32', '8', '3', '2'), 'fcn_mlp': ('small', 'paper', 'residual'),
     'fcn_elements': ('small', 'paper', 'residual'), 'composition_mlp': ('base',), 'cgcnn': ('base',)}
 MODELS = tuple(SIZES)
 
@@ -361,7 +382,7 @@ def build_network(
     if model not in MODELS: raise XrdInputError(f'unknown model {model!r}; use one of {", ".join(MODELS)}')
     size = size or SIZES[model][0]
     if size not in SIZES[model]: raise XrdInputError(f'unknown size {size!r} of {model}; use one of {", ".join(SIZES[model])}')
-    if model in ('fcn', 'fcn_residual'): return FCN(head, size, residual=model == 'fcn_residual')
+    if model in ('fcn', 'fcn_log', 'fcn_residual'): return FCN(head, size, residual=model == 'fcn_residual', log=model == 'fcn_log')
     if model == 'transformer': return TransformerEncoder(head, size)
     if model in ('fcn_mlp', 'fcn_elements'):
         return FCNMLP(head, 'paper' if size == 'residual' else size, model == 'fcn_mlp', residual=size == 'residual')

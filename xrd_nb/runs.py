@@ -22,7 +22,7 @@ from .evaluation import collapse, hits, paired_difference, level_columns, accura
 from .leakage import leakage_table, nearest_patterns, seen_before
 from .models import count_parameters
 from .profiles import GRID, IDEAL, render
-from .properties import binned_means, in_units, interval_factor, metal_scores, plot_parity, property_table
+from .properties import binned_means, in_units, interval_factor, metal_scores, plot_parity, property_table, readable_properties
 from .report import Section, plot_pattern_with_sticks, write_report
 from .results import make_result, write_result
 from .symmetry import SG_TO_CS, space_group_symbol
@@ -56,6 +56,7 @@ def held_out(
     run: str|Path, # a run's folder; of a run that was cut, the last checkpoint counts
     crystals: CrystalTable, # to measure on
     others: list|tuple=(), # folders of finished runs of the same task and split that answer together with this one
+    cache: str|Path|None=None, # folder that keeps lines
 ) -> HeldOut: # at least one test crystal
     "Find the crystals that a run has not learned from."
     network, settings, scale = load_together([run, *others]) if others else load_run(run, unfinished=True)
@@ -64,11 +65,11 @@ def held_out(
     if settings.task == 'everything': # asked for the symmetry, as the one question that all crystals answer
         settings = replace(settings, task='space_group')
         learned['target'] = [0 if np.isnan(y[0]) else int(y[0]) for y in learned.target]
-    data = prepare(crystals, settings.task, settings.split)
-    test = ~np.isin(data.key, learned.key[learned.fold != 'test']) & ~is_invented(data.crystals)
+    data = prepare(crystals, settings.task, settings.split, cache)
+    test = ~pd.Series(data.key).isin(learned.key[learned.fold != 'test']).to_numpy() & ~is_invented(data.crystals) # np.isin takes minutes for strings
     if not test.any(): raise XrdInputError(f'the network has learned from every {settings.split} in these crystals; give others', run)
-    ids = data.crystals.frame['id'].astype(str).to_numpy()
-    train, valid = (~test & np.isin(ids, learned.id[learned.fold == fold].astype(str)) for fold in ('train', 'valid'))
+    ids = data.crystals.frame['id'].astype(str)
+    train, valid = (~test & ids.isin(learned.id[learned.fold == fold].astype(str)).to_numpy() for fold in ('train', 'valid'))
     if not settings.properties: learned = learned[learned.target > 0] # an answer unknown is none
     answers = np.array(learned.target[learned.fold == 'train'].tolist())
     return HeldOut(network, settings, scale, data, test, train, valid, learned, answers)
@@ -114,11 +115,12 @@ def look_up(
     held: HeldOut, # from `held_out`
     rendering: str, # of the test patterns; those of the training crystals are ideal
     progress: bool=False, # show a bar
+    cache: str|Path|None=None, # folder that keeps what was found
 ) -> tuple[np.ndarray, np.ndarray]|None: # rows of `held.data` (T,) and their similarities (T,); None where training crystals are lacking
     "The most similar training crystal of each test crystal."
     if held.train.sum() < (held.learned.fold == 'train').sum(): return None
     known = held.data.dataset(held.train, 'ideal')
-    nearest, similarity = nearest_patterns(held.data.dataset(held.test, rendering, _LAB_SEED), known, progress)
+    nearest, similarity = nearest_patterns(held.data.dataset(held.test, rendering, _LAB_SEED), known, progress, cache)
     return np.flatnonzero(held.train)[nearest], similarity
 
 # %% ../nbs/26_runs.ipynb #dbcc6bde
@@ -205,9 +207,10 @@ def paired_differences(
     said: dict, # rendering: `predictions` for the test crystals
     other: str|Path, # folder of a run with the same test crystals
     crystals: CrystalTable, # those that `held` was made of
+    cache: str|Path|None=None, # folder that keeps lines
 ) -> pd.DataFrame: # rendering, score, against, n, difference, low, high: a row a rendering and score
     "This network's hits or errors minus another's on the same crystals: the mean and its 95 % interval."
-    theirs, rows = held_out(other, crystals), []
+    theirs, rows = held_out(other, crystals, cache=cache), []
     ids, others = (h.data.crystals.frame['id'][h.test].tolist() for h in (held, theirs))
     if ids != others: raise XrdInputError('was tested on other crystals; compare runs of the same split and crystals', other)
     against = f'{theirs.settings.model} {theirs.settings.size}'
@@ -296,7 +299,7 @@ def property_sections(
     target = np.reshape(held.data.target[held.test], value.shape)
     style()
     sections = [Section('How far off it is', 'Errors, beside those of answering with the mean or median of the training crystals, and with the value of the most similar training pattern.',
-                        table=table.round(4), note='covered: share of the true values inside the 90 % intervals, which were calibrated on the validation crystals.')]
+                        table=readable_properties(table), note='MAE: mean absolute error; its interval by a bootstrap. The 90 % intervals were calibrated on the validation crystals.')]
     for k, name in enumerate(held.properties):
         known, label = np.isfinite(target[:, k]), name.replace('_', ' ')
         if not known.any(): continue
@@ -395,16 +398,17 @@ def report_run(
     data: str='', # name of the crystals, where they are not the run's own
     against: str|Path|None=None, # folder of another run to compare with, crystal by crystal
     others: list|tuple=(), # folders of further runs whose answers are averaged with this one's
-) -> tuple[Path, str, pd.DataFrame]: # the page, the table as text, crystals that could not be simulated
+    cache: str|Path|None=None, # folder that keeps lines, structure types and nearest patterns for the next run of these crystals
+) -> tuple[Path, pd.DataFrame, str, pd.DataFrame]: # the page, its table for reading, what to know about it, crystals that could not be simulated
     "Measure a run on what it has not learned from and write its report."
     import matplotlib.pyplot as plt
-    held = held_out(run, crystals, others)
+    held = held_out(run, crystals, others, cache)
     said = {r: predictions(held, held.test, r, progress) for r in RENDERINGS}
     watched = {r: predictions(held, held.valid, r, progress) for r in RENDERINGS if held.properties and held.valid.any()}
-    pairs = paired_differences(held, said, against, crystals) if against else None # before the long search: a wrong name is told at once
-    found = {r: look_up(held, r, progress) for r in RENDERINGS}
+    pairs = paired_differences(held, said, against, crystals, cache) if against else None # before the long search: a wrong name is told at once
+    found = {r: look_up(held, r, progress, cache) for r in RENDERINGS}
     table, s = measure(held, said, watched, found), held.settings
-    prototypes = prototype_keys(held.data.crystals, Path(run)/'cache') if results and found['ideal'] else None
+    prototypes = prototype_keys(held.data.crystals, cache or Path(run)/'cache') if results and found['ideal'] else None
     kept = result_of_run([run, *others], held, table, said, found, prototypes, data, pairs)
     if results:
         for result in kept: write_result(result, results)
@@ -419,10 +423,9 @@ def report_run(
     page = write_report(out, 'What a powder pattern tells', [*example_patterns(held.data), curve, *sections], lead, key_figures(table, s),
                         dict(settings=vars(s), results=table, **tables), provenance(s.seed, device_name()))
     plt.close('all')
-    text = (table.round(4) if s.properties else readable_symmetry(table)).to_string(index=False)
-    text += f'\nasked about {held.test.sum():,} of {len(held.test):,} crystals: those that stand apart from all {len(held.learned):,} of the run but its test fold, by {s.split}' if data else ''
-    if kept[0]['epochs_done'] < s.epochs: text += f'\nthe run is not finished: {kept[0]["epochs_done"]} of {s.epochs} epochs'
-    return page, text, held.data.rejected
+    remarks = f'asked about {held.test.sum():,} of {len(held.test):,} crystals: those that stand apart from all {len(held.learned):,} of the run but its test fold, by {s.split}\n' if data else ''
+    if kept[0]['epochs_done'] < s.epochs: remarks += f'the run is not finished: {kept[0]["epochs_done"]} of {s.epochs} epochs\n'
+    return page, (readable_properties if s.properties else readable_symmetry)(table), remarks, held.data.rejected
 
 # %% ../nbs/26_runs.ipynb #d3557820
 def leakage_section(
