@@ -137,12 +137,15 @@ def test_table_command():
         assert told.exit_code == 1 and 'bad.json' in told.output and 'not converged (2/5)' in told.output
     code = """import pandas as pd; from xrd_nb.cli import show_table
 table = pd.DataFrame({'network': ['fcn', 'vae'], **{f'column {k}': [f'figure {k}', '–'] for k in range(9)}})
-show_table('few', table, 'a file'); show_table('many', pd.concat([table]*30), 'a file')"""
-    shown = lambda **more: subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, encoding='utf-8', env={**os.environ, 'PYTHONIOENCODING': 'utf-8', 'COLUMNS': '60', **more}).stdout
-    wide = shown(FORCE_COLOR='1', TERM='xterm') # as a terminal of sixty columns
+"""
+    shown = lambda calls, **more: subprocess.run([sys.executable, '-c', code + calls], capture_output=True, text=True, encoding='utf-8', env={**os.environ, 'PYTHONIOENCODING': 'utf-8', 'COLUMNS': '60', **more}).stdout
+    terminal = dict(FORCE_COLOR='1', TERM='xterm') # of sixty columns
+    wide = shown(both := "show_table('few', table, 'a file'); show_table('many', pd.concat([table]*30), 'a file')", **terminal)
     assert all(wide.count(f'figure {k}') == 1 for k in range(9)) and wide.count('fcn') == 3 and 'vae' not in wide # in three pieces, each with the first column
     assert 'many: 60 rows' in wide and 'a file' in wide
-    assert shown().count('fcn') == 31 and 'a file' not in shown() # a pipe gets all of it
+    assert shown(both).count('fcn') == 31 and 'a file' not in shown(both) # a pipe gets all of it
+    named = shown("show_table('', table, names=2)", **terminal)
+    assert named.count('fcn') == named.count('figure 0') == 3 and all(named.count(f'figure {k}') == 1 for k in range(1, 9)) # two columns name a row
 
 
 def test_calibrate_command():

@@ -20,6 +20,28 @@ def test_nearest_patterns():
     assert (where == (a @ b.T).argmax(1)).all() and np.allclose(cosine, (a @ b.T).max(1), atol=1e-6) and (cosine < 1 - 1e-6).all()
 
 
+def test_nearest_patterns_are_kept():
+    from xrd_nb.crystals import bundled_crystals
+    from xrd_nb.datasets import PatternDataset, targets
+    from xrd_nb.leakage import nearest_patterns
+    from xrd_nb.profiles import LINE_RANGE
+    from xrd_nb.reflections import powder_reflections
+    import numpy as np, pandas as pd, tempfile
+    from pathlib import Path
+    few = bundled_crystals()[::60]
+    data = PatternDataset(powder_reflections(few, two_theta=LINE_RANGE), targets(few, 'space_group'), 'ideal')
+    with tempfile.TemporaryDirectory() as tmp:
+        plain, first = nearest_patterns(data, data), nearest_patterns(data, data, cache=f'{tmp}/kept')
+        file, = Path(tmp, 'kept').iterdir()
+        pd.DataFrame(dict(nearest=np.arange(len(few))[::-1], similarity=plain[1])).to_parquet(file)
+        assert nearest_patterns(data, data, cache=f'{tmp}/kept')[0][0] == len(few) - 1 # it is the file that answers
+        file.write_bytes(b'cut')
+        again = nearest_patterns(data, data, cache=f'{tmp}/kept')
+        assert all(np.array_equal(a, b) for a, b in zip(plain + plain, first + again))
+        nearest_patterns(data, PatternDataset(data.reflections[1:], data.target[1:], 'ideal'), cache=f'{tmp}/kept')
+        assert len([*Path(tmp, 'kept').iterdir()]) == 2 # others to search, another file
+
+
 def test_leakage_table():
     from xrd_nb.core import XrdInputError
     from xrd_nb.leakage import leakage_table, seen_before

@@ -85,7 +85,6 @@ def test_transformer():
     assert short.features(torch.zeros(1, 2, 600)).isfinite().all() # nothing measured at all
     assert short(seen)['space_group'].shape == (3, 230)
     assert 0.9e6 < count_parameters(TransformerEncoder()) < 1.5e6 and 4.5e6 < count_parameters(TransformerEncoder(size='base')) < 5.5e6
-    with pytest.raises(XrdInputError): TransformerEncoder(length=601)
     with pytest.raises(XrdInputError): short(torch.zeros(1, 2, 650))
     with pytest.raises(XrdInputError): TransformerEncoder(size='huge')
 

@@ -40,10 +40,10 @@ def test_metal_scores():
 
 def test_property_plots():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.properties import binned_means, plot_against, plot_parity, property_table
+    from xrd_nb.properties import binned_means, plot_against, plot_parity, property_table, readable_properties
     import matplotlib
     matplotlib.use('Agg')
-    import matplotlib.pyplot as plt, numpy as np, pytest
+    import matplotlib.pyplot as plt, numpy as np, pandas as pd, pytest
     ramp = np.arange(100.)
     parts = binned_means(ramp, ramp, 4)
     assert parts['n'].sum() == 100 and len(parts) == 4 and parts['mean'].is_monotonic_increasing
@@ -57,3 +57,7 @@ def test_property_plots():
     two = np.stack([ramp, np.full(100, np.nan)], 1)
     assert property_table(dict(network=two), two, two, dict(a='', b=''))['property'].unique().tolist() == ['a'] # b is known for none
     with pytest.raises(XrdInputError): property_table(dict(network=two), two*np.nan, two, dict(a='', b=''))
+    seen = pd.concat([property_table(dict(network=np.stack([ramp, far], 1)), np.stack([ramp, ramp], 1), np.stack([ramp, ramp], 1), dict(energy='eV', gap='eV')).assign(rendering=r)
+                      for r, far in (('lab', ramp + 3), ('ideal', ramp + 2))])
+    read = readable_properties(seen[['rendering', *[c for c in seen if c != 'rendering']]])
+    assert read[['rendering', 'property', 'MAE', 'training mean MAE']].values.tolist() == [['lab', 'energy, eV', '0', '25'], ['lab', 'gap, eV', '3', '25'], ['ideal', 'energy, eV', '0', '25'], ['ideal', 'gap, eV', '2', '25']]

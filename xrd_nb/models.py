@@ -4,19 +4,18 @@
 
 # %% auto #0
 __all__ = ['LADDERS', 'TRANSFORMERS', 'PATCH', 'SIZES', 'MODELS', 'sum_groups', 'SymmetryHead', 'PropertyHead', 'JointHead',
-           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'StripConvolution', 'LogAxis', 'Residual',
-           'FCN', 'count_parameters', 'ResidualMLP', 'AttentionBlock', 'TransformerEncoder', 'CompositionMLP', 'FCNMLP',
+           'known_mean', 'property_loss', 'pattern_channels', 'as_strip', 'StripConvolution', 'Residual', 'FCN',
+           'count_parameters', 'ResidualMLP', 'AttentionBlock', 'TransformerEncoder', 'CompositionMLP', 'FCNMLP',
            'no_head', 'build_network']
 
 # %% ../nbs/11_models.ipynb #5bbf1ad1
 import math
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from .axis import LogAxis
 from .core import XrdInputError
 from .datasets import N_ELEMENTS
-from .profiles import GRID, Grid
 from .symmetry import SG_TO_CS, SG_TO_EG
 
 # %% ../nbs/11_models.ipynb #c35963cd
@@ -144,24 +143,6 @@ class StripConvolution(nn.Module):
 
     def forward(self, x):
         return F.conv2d(x, self.weight.view(self.shape).permute(0, 3, 1, 2), padding=(0, self.shape[2]//2))
-
-# %% ../nbs/11_models.ipynb #6f10ca02
-class LogAxis(nn.Module):
-    "Means over even steps of ln sin θ, where a change of a crystal's size moves all its lines alike."
-    def __init__(self,
-        grid: Grid=GRID, # of the patterns
-    ):
-        super().__init__()
-        ends = np.sin(np.radians((grid.start + grid.step*(np.arange(grid.n + 1) - 0.5))/2)) # of the points
-        place = np.interp(np.geomspace(ends[0], ends[-1], grid.n + 1), ends, np.arange(grid.n + 1))
-        self.register_buffer('place', torch.as_tensor(place, dtype=torch.float32), persistent=False) # ends of the steps, in points, (n + 1,)
-
-    def forward(self,
-        x: torch.Tensor, # channels along 2θ, (B, C, n)
-    ) -> torch.Tensor: # along ln sin θ, (B, C, n)
-        if x.shape[2] != len(self.place) - 1: raise XrdInputError(f'this network reads {len(self.place) - 1} points, not {x.shape[2]}')
-        total, below = F.pad(x.double().cumsum(2), (1, 0)), self.place.long().clamp(max=x.shape[2] - 1) # single precision would leave noise of 0.001
-        return (torch.lerp(total[..., below], total[..., below + 1], (self.place - below).double()).diff(dim=2)/self.place.diff()).to(x.dtype)
 
 # %% ../nbs/11_models.ipynb #207bf135
 LADDERS = { # channels, one convolution and one halving each
