@@ -112,7 +112,7 @@ def readable_properties(
 ) -> pd.DataFrame: # text, a row a property
     "`property_table` for reading: the network's error with its interval, the errors of its baselines beside it."
     text = lambda column: column.map(lambda x: '–' if np.isnan(x) else f'{x:.3g}')
-    mine, names = table[table['predicted_by'] == 'network'], [*table.columns[:list(table).index('unit')]]
+    mine, names = table[table['predicted_by'] == 'network'], [c for c in table.columns[:list(table).index('n')] if c not in ('unit', 'predicted_by')]
     front = {name: mine[name] for name in names} | dict(property=mine['property'].str.replace('_', ' ') + ', ' + mine['unit'], n=mine['n'])
     others = table.pivot(index=names, columns='predicted_by', values='mae').reindex(pd.MultiIndex.from_frame(mine[names]) if len(names) > 1 else mine['property'])
     beside = {f'{who} MAE': text(others[who]).to_numpy() for who in table['predicted_by'].unique() if who != 'network'}
