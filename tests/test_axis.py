@@ -14,6 +14,8 @@ def test_sizes_become_places():
     assert all(abs(place(s) - place(s/1.2) - moved) < 4 for s in (0.12, 0.22, 0.41, 0.66)) # every line by as much; along 2θ by 2 to 16 degrees
     x = torch.rand(2, 2, GRID.n, generator=torch.Generator().manual_seed(0))
     assert torch.allclose((axis(x)*axis.place.diff()).sum(2), x.sum(2), rtol=1e-5) and torch.allclose(axis(torch.ones(1, 1, GRID.n)), torch.ones(1, 1, GRID.n)) # nothing gets lost
+    exact = np.array([np.interp(axis.place, np.arange(GRID.n + 1), np.append(0, row.cumsum())) for row in x[:, 0].double().numpy()])
+    assert np.allclose(axis(x)[:, 0], np.diff(exact)/np.diff(axis.place.double()), atol=5e-4) # single precision is enough
     with pytest.raises(XrdInputError, match='4250 points, not 4000'): axis(x[..., :4000])
     network = FCN(ladder='small', log=True).eval()
     cut = x.clone(); cut[:, 1, :2000] = 0

@@ -35,11 +35,14 @@ def test_nearest_patterns_are_kept():
         file, = Path(tmp, 'kept').iterdir()
         pd.DataFrame(dict(nearest=np.arange(len(few))[::-1], similarity=plain[1])).to_parquet(file)
         assert nearest_patterns(data, data, cache=f'{tmp}/kept')[0][0] == len(few) - 1 # it is the file that answers
+        pd.DataFrame(dict(nearest=[0], similarity=[1.])).to_parquet(file) # of another size
+        assert np.array_equal(nearest_patterns(data, data, cache=f'{tmp}/kept')[0], plain[0])
         file.write_bytes(b'cut')
         again = nearest_patterns(data, data, cache=f'{tmp}/kept')
         assert all(np.array_equal(a, b) for a, b in zip(plain + plain, first + again))
         nearest_patterns(data, PatternDataset(data.reflections[1:], data.target[1:], 'ideal'), cache=f'{tmp}/kept')
-        assert len([*Path(tmp, 'kept').iterdir()]) == 2 # others to search, another file
+        nearest_patterns(data, PatternDataset(data.reflections, data.target, 'lab'), cache=f'{tmp}/kept')
+        assert len([*Path(tmp, 'kept').iterdir()]) == 3 # others to search, or otherwise drawn: another file
 
 
 def test_leakage_table():

@@ -83,7 +83,8 @@ def test_results_of_runs():
         drawn = ideal['figures']
         assert len(drawn['parity']['density']) == ideal['n_test'] == sum(part['n'] for part in drawn['along']['n_sites']['density'])
         second = train(few, f'{tmp}/second', RunSettings(task='density', epochs=1, batch_size=32, seed=1), progress=False, source='bundled')
-        report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results', others=[second])
+        *_, remarks, _ = report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results', others=[second], cache=f'{tmp}/cache')
+        assert remarks == '' and sorted(p.name.partition('-')[0] for p in Path(tmp, 'cache').iterdir()) == ['nearest', 'nearest', 'prototypes', 'reflections']
         both = next(r for r in read_results(f'{tmp}/results')[0] if 'members' in r and r['rendering'] == 'ideal')
         assert both['name'] == 'by_density+second' and [m['settings']['seed'] for m in both['members']] == [0, 1] and both['parameters'] == 2*ideal['parameters']
         other = ideal | dict(settings=ideal['settings'] | dict(varied=True), training=ideal['training'] | dict(crystals='mine+invented'))

@@ -26,7 +26,7 @@ class LogAxis(nn.Module):
 
     def forward(self,
         x: torch.Tensor, # channels along 2θ, (B, C, n)
-    ) -> torch.Tensor: # along ln sin θ, (B, C, n)
+    ) -> torch.Tensor: # along ln sin θ, float32, (B, C, n)
         if x.shape[2] != len(self.place) - 1: raise XrdInputError(f'this network reads {len(self.place) - 1} points, not {x.shape[2]}')
-        total, below = F.pad(x.double().cumsum(2), (1, 0)), self.place.long().clamp(max=x.shape[2] - 1) # single precision would leave noise of 0.001
-        return (torch.lerp(total[..., below], total[..., below + 1], (self.place - below).double()).diff(dim=2)/self.place.diff()).to(x.dtype)
+        total, below = F.pad(x.float().cumsum(2), (1, 0)), self.place.long().clamp(max=x.shape[2] - 1)
+        return torch.lerp(total[..., below], total[..., below + 1], self.place - below).diff(dim=2)/self.place.diff()

@@ -46,8 +46,9 @@ def nearest_patterns(
     asked = torch.cat([unit_roots(x) for x in patterns_of(query, 256)]) # the same batches as the networks are asked
     path = cache and Path(cache)/f'nearest-{search_hash(asked, reference)}.parquet'
     if path and path.exists():
-        try: return tuple(pd.read_parquet(path)[name].to_numpy() for name in ('nearest', 'similarity'))
-        except (OSError, ValueError, KeyError): pass # a damaged file is written again
+        try: found = pd.read_parquet(path, columns=['nearest', 'similarity'])
+        except (OSError, ValueError, KeyError): found = () # a damaged file is written again
+        if len(found) == len(asked): return found['nearest'].to_numpy(), found['similarity'].to_numpy()
     asked = asked.to(device)
     best, nearest, start = torch.full((len(asked),), -1., device=device), torch.zeros(len(asked), dtype=torch.long, device=device), 0
     for x in tqdm(patterns_of(reference, 2048), desc='nearest patterns', leave=False, disable=not progress):
@@ -68,9 +69,10 @@ def search_hash(
     asked: torch.Tensor, # of `unit_roots`, (Q, L/2)
     reference: PatternDataset, # R patterns to search, ideal rendering
 ) -> str: # 20 hex digits
-    "A fingerprint of the patterns that are asked about and of the lines that the others are drawn from."
-    digest, lines = hashlib.sha256(asked.numpy()), reference.reflections
-    for array in (lines.offset, lines.two_theta, lines.intensity): digest.update(np.ascontiguousarray(array))
+    "A fingerprint of the patterns that are asked about, of the lines that the others are drawn from, and of how they are drawn."
+    lines, drawn = reference.reflections, unit_roots(next(patterns_of(reference, 64)))
+    digest = hashlib.sha256(asked.numpy())
+    for array in (lines.offset, lines.two_theta, lines.intensity, drawn.numpy()): digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()[:20]
 
 # %% ../nbs/23_leakage.ipynb #6dd5c907

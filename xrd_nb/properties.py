@@ -114,8 +114,8 @@ def readable_properties(
     text = lambda column: column.map(lambda x: '–' if np.isnan(x) else f'{x:.3g}')
     mine, names = table[table['predicted_by'] == 'network'], [c for c in table.columns[:list(table).index('n')] if c not in ('unit', 'predicted_by')]
     front = {name: mine[name] for name in names} | dict(property=mine['property'].str.replace('_', ' ') + ', ' + mine['unit'], n=mine['n'])
-    others = table.pivot(index=names, columns='predicted_by', values='mae').reindex(pd.MultiIndex.from_frame(mine[names]) if len(names) > 1 else mine['property'])
-    beside = {f'{who} MAE': text(others[who]).to_numpy() for who in table['predicted_by'].unique() if who != 'network'}
+    def error_of(who): return mine[names].merge(table[table['predicted_by'] == who], on=names, how='left')['mae']
+    beside = {f'{who} MAE': text(error_of(who)).to_numpy() for who in table['predicted_by'].unique() if who != 'network'}
     held = {'90 % intervals hold %': text(100*mine['covered'])} if 'covered' in mine else {}
     return pd.DataFrame(front | {'MAE': text(mine['mae']), '95 % interval': text(mine['mae_low']) + ' – ' + text(mine['mae_high'])} | beside | {'R²': text(mine['r2'])} | held)
 
