@@ -18,7 +18,7 @@ def test_provenance():
 
 
 def test_write_json():
-    from xrd_nb.core import known_rows, plain, put_in_place, write_json
+    from xrd_nb.core import known_rows, plain, write_json, written_aside
     from pathlib import Path
     import json, numpy as np, pandas as pd, tempfile
     with tempfile.TemporaryDirectory() as folder:
@@ -27,10 +27,15 @@ def test_write_json():
     assert plain(dict(a=np.float32(1), b=np.array([np.nan, 2]), c=np.inf, d=np.bool_(True), e=pd.NA)) == dict(a=1, b=[None, 2], c=None, d=True, e=None)
     assert known_rows(pd.DataFrame(dict(name=['a', 'b'], mae=[0.5, np.nan]))) == [dict(name='a', mae=0.5), dict(name='b')]
     with tempfile.TemporaryDirectory() as folder:
-        part, path = Path(folder)/'part', Path(folder)/'whole'
-        part.write_text('new')
+        path = Path(folder)/'whole'
         path.write_text('old')
         usual = path.stat().st_mode
-        part.chmod(0o600)
-        put_in_place(part, path)
-        assert path.read_text() == 'new' and not part.exists() and path.stat().st_mode == usual
+        try:
+            with written_aside(path) as part:
+                part.write_text('half')
+                raise KeyboardInterrupt
+        except KeyboardInterrupt: assert path.read_text() == 'old' and [*Path(folder).iterdir()] == [path]
+        with written_aside(path) as part: part.unlink()
+        assert path.read_text() == 'old'
+        with written_aside(path) as part: part.write_text('new')
+        assert path.read_text() == 'new' and [*Path(folder).iterdir()] == [path] and path.stat().st_mode == usual

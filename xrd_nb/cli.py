@@ -10,14 +10,14 @@ __all__ = ['app', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'PICTURES', '
            'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
-import json, os, signal, sys, warnings
+import json, signal, sys, warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Optional
 import numpy as np
 import pandas as pd
 import typer
-from .core import XrdInputError
+from .core import XrdInputError, written_aside
 from .crystals import CrystalTable, bundled_crystals
 
 # %% ../nbs/30_cli.ipynb #7198a009
@@ -161,11 +161,9 @@ def write_patterns(
     notes = dict(two_theta_start=GRID.start, two_theta_step=GRID.step, wavelength=wavelength_of(radiation), seed=seed)
     schema = pa.schema([('id', pa.string()), ('formula', pa.string()), ('space_group', pa.int32()), ('intensity', pa.list_(pa.float32()))],
                        metadata={k: str(v) for k, v in notes.items()})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rejected, part_file = [], out.with_name(f'{out.name}.{os.getpid()}.part')
-    bar = tqdm(total=len(crystals), desc='simulate', unit=' crystals', disable=not progress)
-    try:
-        with bar, pq.ParquetWriter(part_file, schema, compression='zstd') as writer:
+    rejected = []
+    with written_aside(out) as part_file:
+        with tqdm(total=len(crystals), desc='simulate', unit=' crystals', disable=not progress) as bar, pq.ParquetWriter(part_file, schema, compression='zstd') as writer:
             for start in range(0, len(crystals), 1000):
                 part = crystals[start:start+1000]
                 bar.update(len(part))
@@ -181,9 +179,8 @@ def write_patterns(
                             intensity=list(render(lines[drawn], *under)))
                 writer.write_table(pa.table({k: pa.array(v, schema.field(k).type) for k, v in rows.items()}, schema=schema))
         left = pd.concat(rejected)
-        if len(left) < len(crystals): os.replace(part_file, out) # whole, or as it was before
-        return left
-    finally: part_file.unlink(missing_ok=True)
+        if len(left) == len(crystals): part_file.unlink() # nothing was drawn: the file stays as it was
+    return left
 
 # %% ../nbs/30_cli.ipynb #a6aa9f6c
 def plot_first(

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from .core import XrdInputError
+from .core import XrdInputError, written_aside
 from .crystals import CrystalTable, in_parallel
 from .measured import background, rebin
 from .profiles import GRID, IDEAL, LINE_RANGE, Instrument, Sample, random_conditions, random_mask, render
@@ -142,10 +142,7 @@ def prototype_keys(
         if len(kept) == len(crystals): return kept # a damaged file is written again
     keys, = in_parallel(_prototype_keys, [crystals[a:a+100] for a in range(0, len(crystals), 100)], 'structure types', chunk=1)
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f'.{os.getpid()}.part') # written aside and renamed: whole or not at all
-        pd.DataFrame(dict(id=crystals.frame['id'], prototype=keys)).to_parquet(part, index=False)
-        os.replace(part, path)
+        with written_aside(path) as part: pd.DataFrame(dict(id=crystals.frame['id'], prototype=keys)).to_parquet(part, index=False)
     return np.array(keys)
 
 # %% ../nbs/10_datasets.ipynb #6506326f

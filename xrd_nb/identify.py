@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
-from .core import ACCENT, XrdInputError, data_file, known_rows, put_in_place
+from .core import ACCENT, XrdInputError, data_file, known_rows, written_aside
 from .datasets import N_ELEMENTS, PROPERTY_UNITS, SYMMETRY_TASKS, network_input
 from .calibration import calibration_error
 from .evaluation import bootstrap_interval, class_frequencies, collapse, hits, level_columns
@@ -152,16 +152,13 @@ def write_identifier(
     path: str|Path, # .safetensors; its folder is made
 ) -> Path: # the same path
     "Write an identifier to one file."
-    path, told = Path(path), dict(told)
+    told = dict(told)
     state = {f'network.{k}': v.detach().cpu() for k, v in network.state_dict().items()}
     state = {k: v.half() if v.dtype == torch.float32 and 'running' not in k else v for k, v in state.items()}
     state |= {f'novelty.{k}': torch.as_tensor(np.asarray(v, np.float32)) for k, v in told.pop('novelty').items()}
     if kept := told.pop('exemplars', None): state |= {f'exemplars.{k}': v for k, v in kept.tensors().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.part')
-    save_file({k: v.contiguous() for k, v in state.items()}, part, {_HEADER: json.dumps(told, default=lambda x: x.tolist())})
-    put_in_place(part, path)
-    return path
+    with written_aside(path) as part: save_file({k: v.contiguous() for k, v in state.items()}, part, {_HEADER: json.dumps(told, default=lambda x: x.tolist())})
+    return Path(path)
 
 def read_identifier(
     path: str|Path, # file of `write_identifier`

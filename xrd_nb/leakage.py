@@ -6,13 +6,13 @@
 __all__ = ['TWIN', 'unit_roots', 'patterns_of', 'nearest_patterns', 'search_hash', 'seen_before', 'leakage_table']
 
 # %% ../nbs/23_leakage.ipynb #3f889091
-import hashlib, os
+import hashlib
 from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
-from .core import XrdInputError, put_in_place
+from .core import XrdInputError, written_aside
 from .datasets import PatternDataset, pattern_loader
 from .evaluation import bootstrap_interval
 
@@ -60,9 +60,7 @@ def nearest_patterns(
         start += block.shape[1]
     found = pd.DataFrame(dict(nearest=nearest.cpu().numpy(), similarity=best.clamp(0, 1).cpu().numpy()))
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        found.to_parquet(part := path.with_suffix(f'.{os.getpid()}.part'), index=False)
-        put_in_place(part, path)
+        with written_aside(path) as part: found.to_parquet(part, index=False)
     return found['nearest'].to_numpy(), found['similarity'].to_numpy()
 
 def search_hash(

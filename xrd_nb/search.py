@@ -11,13 +11,13 @@ __all__ = ['KEPT', 'COARSE', 'SIZES', 'BLUNT', 'SHARP', 'CELL_SPREAD', 'STEPS', 
            'search_index', 'write_index', 'read_index', 'bundled_index']
 
 # %% ../nbs/21_search.ipynb #2dfcf51f
-import base64, json, os, re
+import base64, json, re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import ACCENT, XrdInputError, data_file
+from .core import ACCENT, XrdInputError, data_file, written_aside
 from .crystals import CrystalTable, atomic_number, ragged_rows
 from .profiles import GRID, LINE_RANGE
 from .reflections import Reflections, powder_reflections
@@ -411,18 +411,15 @@ def write_index(
 ) -> Path: # the same path
     "Write an index, whole or not at all."
     import pyarrow as pa, pyarrow.parquet as pq
-    path, part = Path(path), Path(path).with_suffix(f'.{os.getpid()}.part')
-    if path.is_dir(): raise XrdInputError('is a folder; name a file in it', path)
+    if Path(path).is_dir(): raise XrdInputError('is a folder; name a file in it', path)
     ragged = lambda values: pa.ListArray.from_arrays(pa.array(index.offset, pa.int32()), pa.array(values))
     columns = {c: index.frame[c].tolist() for c in COLUMNS}
     columns |= dict(elements_low=index.elements[:, 0], elements_high=index.elements[:, 1], angle=ragged(index.angle), root=ragged(index.root),
                     prints=pa.FixedSizeListArray.from_arrays(pa.array(index.prints.ravel()), index.prints.shape[1]))
     axes = base64.b64encode(index.axes.astype('<f4').tobytes()).decode()
     table = pa.table(columns).replace_schema_metadata(dict(xrd_nb_index=json.dumps(dict(version=VERSION, points=len(index.axes), axes=axes))))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, part, compression='zstd', compression_level=15, write_page_checksum=True)
-    os.replace(part, path)
-    return path
+    with written_aside(path) as part: pq.write_table(table, part, compression='zstd', compression_level=15, write_page_checksum=True)
+    return Path(path)
 
 # %% ../nbs/21_search.ipynb #c07b5e12
 def read_index(

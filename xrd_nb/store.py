@@ -7,14 +7,14 @@ __all__ = ['crystals_hash', 'kernel_hash', 'cache_name', 'to_arrow', 'write_refl
            'cached_reflections']
 
 # %% ../nbs/04_store.ipynb #e07619df
-import hashlib, inspect, json, os, tempfile, warnings
+import hashlib, inspect, json, warnings
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from . import form_factors, reflections
-from .core import XrdInputError, data_file, put_in_place
+from .core import XrdInputError, data_file, written_aside
 from .crystals import CrystalTable
 from .reflections import Reflections, powder_reflections
 
@@ -71,15 +71,9 @@ def write_reflections(
 ) -> Path: # the same path
     "Write lines to one Arrow file, whole or not at all."
     import pyarrow as pa
-    path, batch = Path(path), to_arrow(lines)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix='.part')
-    os.close(handle)
-    try:
-        with pa.OSFile(temporary, 'wb') as file, pa.ipc.new_file(file, batch.schema) as writer: writer.write_batch(batch)
-        put_in_place(temporary, path)
-    finally: Path(temporary).unlink(missing_ok=True)
-    return path
+    batch = to_arrow(lines)
+    with written_aside(path) as part, pa.OSFile(str(part), 'wb') as file, pa.ipc.new_file(file, batch.schema) as writer: writer.write_batch(batch)
+    return Path(path)
 
 # %% ../nbs/04_store.ipynb #c9c97ea2
 def read_reflections(

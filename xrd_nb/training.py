@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 from tqdm.auto import tqdm
-from .core import XrdInputError, provenance, put_in_place, style, write_json
+from .core import XrdInputError, provenance, style, write_json, written_aside
 from .crystals import CrystalTable
 from .datasets import (CONDITIONS, FOLDS, PROPERTY_UNITS, SPLITS, SYMMETRY_TASKS, TASKS, PatternDataset, element_fractions, fold_of, has_target,
                              pattern_loader, properties_of, split_keys, targets)
@@ -290,8 +290,7 @@ class EpochLog(pl.Callback):
         if np.isfinite(self.busy).any(): row['gpu_share'] = round(float(np.nanmean(self.busy)), 3)
         if not trainer.is_global_zero: return # one process writes, but all of them have to be asked for their share of the metrics
         old = pd.read_csv(self.path).query('epoch < @row["epoch"]') if self.path.exists() else None # an epoch begun again replaces its row
-        pd.concat([old, pd.DataFrame([row])]).to_csv(self.path.with_suffix('.part'), index=False)
-        os.replace(self.path.with_suffix('.part'), self.path)
+        with written_aside(self.path) as part: pd.concat([old, pd.DataFrame([row])]).to_csv(part, index=False)
 
 # %% ../nbs/13_training.ipynb #11aa6e8c
 def find_checkpoint(
@@ -491,8 +490,8 @@ def save_weights(
 ) -> None:
     "Write model.safetensors; mean and std of the properties stand in its header."
     header = {name: json.dumps(getattr(learner, name).tolist()) for name in ('mean', 'std') if learner.settings.properties}
-    save_file({k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}, out/'model.part', header)
-    put_in_place(out/'model.part', out/'model.safetensors') # it is the sign of a finished run
+    weights = {k: v.detach().cpu().contiguous() for k, v in learner.network.state_dict().items()}
+    with written_aside(out/'model.safetensors') as part: save_file(weights, part, header) # its name is the sign of a finished run
 
 # %% ../nbs/13_training.ipynb #6b294b40
 def load_run(
@@ -507,7 +506,8 @@ def load_run(
         try:
             network.load_state_dict(load_file(path))
             with safe_open(path, 'pt') as f: scale = {k: np.array(json.loads(v)) for k, v in (f.metadata() or {}).items() if k in ('mean', 'std')}
-        except (SafetensorError, RuntimeError) as error: raise XrdInputError(f'does not fit the run: {str(error).splitlines()[0]}; delete it, and the same xrd-nb train command writes it again', path) from None
+        except SafetensorError as error: raise XrdInputError(f'is damaged ({str(error).splitlines()[0]}); delete it, and the same xrd-nb train command writes it again', path) from None
+        except RuntimeError: raise XrdInputError(f'holds a {settings.model} of another shape, as another version of xrd_nb may have made it; train it again in a new folder', path) from None
     elif unfinished and cut.exists():
         state = torch.load(cut, map_location='cpu', weights_only=True)['state_dict'] # numbers only, no code
         network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
