@@ -149,7 +149,8 @@ def test_refuses_what_differs():
     from xrd_nb.core import XrdInputError, write_json
     from xrd_nb.crystals import bundled_crystals
     from xrd_nb.training import RunSettings, load_run, read_config, train
-    import pytest, tempfile
+    import pytest, tempfile, torch
+    from safetensors.torch import save_file
     few = bundled_crystals()[::30]
     how = RunSettings(model='composition_mlp', epochs=1, seed=2**32 - 1)
     with tempfile.TemporaryDirectory() as place:
@@ -170,9 +171,11 @@ def test_refuses_what_differs():
             if why is None: assert (call()/'model.safetensors').exists()
             else:
                 with pytest.raises(XrdInputError, match=why): call()
+        save_file({'weight': torch.zeros(3)}, first/'model.safetensors')
+        with pytest.raises(XrdInputError, match='another shape'): load_run(first)
         (first/'model.safetensors').write_bytes(b'noise')
         for call in (lambda: load_run(first), lambda: train(few, first, how, progress=False)):
-            with pytest.raises(XrdInputError, match='does not fit.*delete'): call()
+            with pytest.raises(XrdInputError, match='damaged.*delete'): call()
         (first/'model.safetensors').unlink()
         train(few, first, how, progress=False) # from the last checkpoint
         load_run(first)
