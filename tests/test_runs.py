@@ -62,9 +62,10 @@ def test_pairs_of_runs():
 
 def test_results_of_runs():
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.results import network_name, read_results, train_command, train_commands
-    from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run
-    from xrd_nb.training import RunSettings, train
+    from xrd_nb.core import write_json
+    from xrd_nb.results import network_name, read_results, run_details, train_command, train_commands
+    from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run, run_record
+    from xrd_nb.training import RunSettings, read_config, train
     from pathlib import Path
     import matplotlib, numpy as np, tempfile
     matplotlib.use('Agg')
@@ -94,6 +95,15 @@ def test_results_of_runs():
         assert ' + transformer small' in network_name(mixed)
         later = ideal | dict(name='later', training=ideal['training'] | dict(start='by_density/model.safetensors'))
         assert [c.rpartition('/')[2] for c in train_commands([later, ideal])] == ['by_density', 'later'] and 'not among' in train_commands([later])[0]
+        third = train(few, f'{tmp}/third', RunSettings(task='density', epochs=1, batch_size=32, seed=2), progress=False, source='bundled', start=second/'model.safetensors')
+        fourth = train(few, f'{tmp}/fourth', RunSettings(task='density', epochs=1, batch_size=32, seed=3), progress=False, source='bundled', start=third/'model.safetensors')
+        record = run_record(fourth)
+        assert [r['name'] for r in record['before']] == ['second', 'third'] and record['before'][1]['settings']['seed'] == 2
+        onward = ideal | record
+        assert [c.rpartition('/')[2] for c in train_commands([onward])] == ['second', 'third', 'fourth'] and run_details([onward]).epochs.tolist() == ['1 + 1 + 1']
+        config = read_config(second)
+        write_json(second/'config.json', config | dict(start=str(fourth/'model.safetensors'))) # a circle, as folders used twice may make it
+        assert [r['name'] for r in run_record(fourth)['before']] == ['second', 'third']
         assert len(train_commands([ideal | dict(training=ideal['training'] | dict(start='by_density/model.safetensors'))])) == 1 # another folder's run of this name
         others = held_out(trial, few[own.data.fold == 'test']) # without the training crystals there is nothing to look up
         assert look_up(others, 'ideal') is None

@@ -7,12 +7,13 @@ __all__ = ['ACCENT', 'GREY', 'XrdInputError', 'data_file', 'cpu_name', 'provenan
            'known_rows', 'style']
 
 # %% ../nbs/00_core.ipynb #e1672d5f
-import json, os, platform, tempfile
+import json, os, platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from uuid import uuid4
 
 # %% ../nbs/00_core.ipynb #774413f7
 class XrdInputError(ValueError):
@@ -69,15 +70,13 @@ def written_aside(
     "Let a file appear whole or not at all: after an error, or where nothing was written, what had its name stays as it was."
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem[:100], suffix='.part') # several processes may write at once
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f'{path.stem[:100]}.{uuid4().hex}.part') # several processes may write at once
     try:
         yield part
         if part.exists():
             mask = os.umask(0)
             os.umask(mask) # it can't be read without being set
-            part.chmod(0o666 & ~mask) # as other new files; a temporary one is for its owner's eyes only
+            part.chmod(0o666 & ~mask) # as other new files; some writers leave theirs for their owner's eyes only
             part.replace(path)
     finally: part.unlink(missing_ok=True)
 

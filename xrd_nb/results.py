@@ -6,9 +6,9 @@
 __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'make_result', 'is_symmetry', 'check_training', 'check_result',
            'write_result', 'read_result', 'read_results', 'network_name', 'recipe', 'long_table', 'figure_text',
            'symmetry_grid', 'symmetry_details', 'property_details', 'property_line', 'leakage_details', 'icsd_details',
-           'paired_details', 'run_details', 'train_command', 'train_commands', 'all_tables', 'markdown_table',
-           'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables', 'demo_table', 'runs_in_short',
-           'identify_table', 'peers_table']
+           'paired_details', 'known_runs', 'stages', 'run_details', 'train_command', 'train_commands', 'all_tables',
+           'markdown_table', 'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables',
+           'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re, shlex
@@ -97,8 +97,11 @@ def check_result(
         values = [v for r in rows for k, v in r.items() if k not in _WORDS and v is not None]
         if not all(isinstance(v, (int, float)) and abs(v) < 1e300 for v in values): stop(f'{table}: some values are not numbers')
     members = result.get('members', [])
-    if not isinstance(members, list) or not all(isinstance(m, dict) and {'name', 'settings', 'training'} <= set(m) for m in members): stop('members lack name, settings or training')
-    for one in (result, *members): check_training(one, stop)
+    for runs in (members, *(one.get('before', []) for one in (result, *members) if isinstance(one, dict))):
+        whole = isinstance(runs, list) and all(isinstance(one, dict) and isinstance(one.get('name'), str) and type(one.get('epochs_done')) is int and {'settings', 'training'} <= set(one) for one in runs)
+        if not whole: stop('members or earlier runs lack name, settings, epochs or training')
+        for one in runs: check_training(one, stop)
+    check_training(result, stop)
     if not result['metrics']: stop('holds no metrics')
     kinds = [(r['score'], r['relative']) for r in result['leakage']]
     if any(kinds.count(k) != 2 for k in kinds) or sum(bool(r['in_training']) for r in result['leakage'])*2 != len(kinds): stop('leakage: a score lacks its half with or without relatives in training')
@@ -296,17 +299,36 @@ def paired_details(
                                       'difference (95 % interval)': '{} ({} to {})'.format(*('?' if row[k] is None else f'{row[k]:.3g}' for k in ('difference', 'low', 'high')))}
                          for r in results for row in r.get('paired', [])])
 
+# %% ../nbs/24_results.ipynb #b7a1c0e3
+def known_runs(
+    results: list, # of `read_results`
+) -> dict: # name: its record, and whatever else its result tells
+    "Every network behind results by itself: members, and the runs that they went on from."
+    alone = [(r, one) for r in results for one in r.get('members') or [r]]
+    return {earlier['name']: r | earlier for r, one in alone for earlier in one.get('before', [])} | {one['name']: r | one for r, one in alone}
+
+def stages(
+    name: str, # of a run
+    runs: dict, # of `known_runs`
+    later: tuple=(), # those that went on from it
+) -> list[str]: # names, the first run first; it may itself have begun with weights of an unknown one, whose name then stands in front
+    "A run and those whose weights it went on from, one after the other."
+    before = Path(runs[name]['training'].get('start') or '').parent.name if name in runs else ''
+    return [*(stages(before, runs, (name, *later)) if before and before not in (name, *later) else []), name] # a run may start from another folder's run of the same name
+
 # %% ../nbs/24_results.ipynb #52f80952
 def run_details(
     results: list, # of `read_results`
 ) -> pd.DataFrame: # text; a row a run
-    "How every figure came about: crystals, seed, epochs, time, device, versions."
-    rows = []
+    "How every figure came about: crystals, seed, epochs (those of the runs that it went on from in front, ? where unknown), time, device, versions."
+    rows, runs = [], known_runs(results)
+    epochs = lambda one: f'{one["epochs_done"]}' + f' of {one["settings"].get("epochs")}'*(one['epochs_done'] < (one['settings'].get('epochs') or 0))
     for r in results:
+        each = [stages(one['name'], runs) for one in r.get('members') or [r]]
         made, t = r['provenance'], r['training']
         versions = made.get('versions') or {}
         rows.append({'run': r['name'], 'task': r['task'].replace('_', ' '), 'network': network_name(r), 'split': r['split'], 'seed': str(r['seed']),
-                     'epochs': f'{r["epochs_done"]} of {r["epochs_planned"]}', 'parameters': f'{r["parameters"]:,}', 'train': f'{r["n_train"]:,}',
+                     'epochs': ', '.join(' + '.join(epochs(runs[name]) if name in runs else '?' for name in one) for one in each), 'parameters': f'{r["parameters"]:,}', 'train': f'{r["n_train"]:,}',
                      'valid': f'{r["n_valid"]:,}', 'test': f'{r["n_test"]:,}', 'test ids': r['test_ids'],
                      'training, min': f'{(t.get("seconds") or 0)/60:.1f}', 'patterns/s': f'{t.get("patterns_per_second") or 0:,.0f}', 'trained on': str(t.get('device', '')),
                      'measured': str(made.get('date', '')), 'versions': ', '.join(f'{k} {versions[k]}' for k in ('xrd_nb', 'torch') if k in versions)})
@@ -328,12 +350,9 @@ def train_commands(
     results: list, # of `read_results`
 ) -> list[str]: # lines for the shell
     "The commands behind results, each run after the one that it started from."
-    made = {one['name']: one for r in results for one in ([r | member for member in r['members']] if 'members' in r else [r])}
-    start = lambda name: Path(made[name]['training'].get('start') or '').parent.name if name in made else ''
-    def chain(name, *later): # a run may start from another folder's run of the same name
-        return [*(chain(start(name), name, *later) if start(name) and start(name) not in (name, *later) else []), name]
-    return [train_command(made[name]) if name in made else f'# runs/{name}, where the next one starts, is not among these results'
-            for name in dict.fromkeys(step for name in made for step in chain(name))]
+    runs = known_runs(results)
+    return [train_command(runs[name]) if name in runs else f'# runs/{name}, where the next one starts, is not among these results'
+            for name in dict.fromkeys(step for name in runs for step in stages(name, runs))]
 
 # %% ../nbs/24_results.ipynb #f6ce957b
 def all_tables(

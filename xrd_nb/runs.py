@@ -6,7 +6,7 @@
 __all__ = ['RENDERINGS', 'HeldOut', 'held_out', 'predictions', 'predicted_values', 'half_intervals', 'look_up', 'measure',
            'measure_symmetry', 'measure_properties', 'test_scores', 'leakage', 'icsd_accuracies', 'paired_differences',
            'neighbour_table', 'example_patterns', 'symmetry_sections', 'property_sections', 'key_figures',
-           'figure_data', 'data_name', 'training_record', 'result_of_run', 'report_run', 'leakage_section']
+           'figure_data', 'data_name', 'run_record', 'result_of_run', 'report_run', 'leakage_section']
 
 # %% ../nbs/26_runs.ipynb #a6df3d1b
 from dataclasses import asdict, dataclass, replace
@@ -350,13 +350,19 @@ def data_name(
     return '+'.join(Path(c).stem for c in ([crystals] if isinstance(crystals, str) else crystals))
 
 # %% ../nbs/26_runs.ipynb #24a8fc6f
-def training_record(
+def run_record(
     run: str|Path, # a run's folder
-) -> tuple[int, dict]: # epochs done; seconds, patterns_per_second, crystals, start, device, date and versions of the training
-    "What log.csv and config.json tell about the training."
+    later: tuple=(), # folders of the runs that went on from it
+) -> dict: # name, settings, epochs_done; training: seconds, patterns_per_second, crystals, start, device, date and versions; before: the same of each run that it went on from, the first one first
+    "What log.csv and config.json tell about a training, and about those before it whose folders are still there."
     log, config = run_table(run), read_config(run)
-    made, start = config.get('created', {}), Path(config.get('start', '')).parts[-2:] # run and file, wherever they lay
-    return int(log.epoch.max()), dict(seconds=log.seconds.sum(), patterns_per_second=log.patterns_per_second.median(), crystals=data_name(config['crystals']), start='/'.join(start), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made})
+    made, start = config.get('created', {}), Path(config.get('start') or '')
+    told = dict(seconds=log.seconds.sum(), patterns_per_second=log.patterns_per_second.median(), crystals=data_name(config['crystals']),
+                start='/'.join(start.parts[-2:]), **{k: made[k] for k in ('device', 'cpu', 'date', 'versions') if k in made}) # run and file, wherever they lay
+    later = (*later, Path(run).resolve())
+    earlier = run_record(start.parent, later) if start.name and (start.parent/'log.csv').is_file() and start.parent.resolve() not in later else None
+    before = [*earlier.pop('before'), earlier] if earlier else []
+    return dict(name=later[-1].name, settings=config['settings'], epochs_done=int(log.epoch.max()), training=told, before=before)
 
 # %% ../nbs/26_runs.ipynb #0e811ef9
 def result_of_run(
@@ -370,22 +376,21 @@ def result_of_run(
     pairs: pd.DataFrame|None=None, # of `paired_differences`
 ) -> list: # of dicts, one a rendering, for `write_result`
     "Everything worth keeping of an evaluated run, or of several that answered as one."
-    names, configs, records = [Path(run).resolve().name for run in runs], [read_config(run) for run in runs], [training_record(run) for run in runs]
-    epochs, training = records[0]
-    members = [dict(name=n, settings=c['settings'], epochs_done=e, training=t) for n, c, (e, t) in zip(names, configs, records)]
+    members = [run_record(run) for run in runs]
+    first = members[0]
     folds = dict(n_train=int((held.learned.fold == 'train').sum()), n_valid=int((held.learned.fold == 'valid').sum()), n_test=int(held.test.sum()))
     ids, results = held.data.crystals.frame['id'][held.test].tolist(), []
     for rendering, answer in said.items():
-        further = dict(figures=figure_data(held, answer), in_icsd=icsd_accuracies(held, answer)) | (dict(members=members) if len(runs) > 1 else {})
+        further = dict(figures=figure_data(held, answer), in_icsd=icsd_accuracies(held, answer)) | (dict(members=members) if len(runs) > 1 else dict(before=first['before']))
         if pairs is not None: further['paired'] = pairs[pairs.rendering == rendering]
         if 'metal' in answer and 'band_gap' in held.properties:
             gap = held.properties.index('band_gap')
             true, taught = (np.reshape(x, (len(x), -1))[:, gap] for x in (held.data.target[held.test], held.train_target))
             if np.isfinite(true).any() and np.isfinite(taught).any(): further['metals'] = metal_scores(answer['metal'], true, taught, group=held.group)
         leaks = leakage(held, answer, found['ideal'], prototypes)
-        results.append(make_result('+'.join(names), asdict(held.settings), rendering, data or data_name(configs[0]['crystals']), epochs,
+        results.append(make_result('+'.join(m['name'] for m in members), asdict(held.settings), rendering, data or first['training']['crystals'], first['epochs_done'],
                                    count_parameters(held.network), folds, ids, table[table.rendering == rendering].drop(columns='rendering'), leaks,
-                                   training, provenance(held.settings.seed, device_name()), **further) | dict(settings=configs[0]['settings']))
+                                   first['training'], provenance(held.settings.seed, device_name()), **further) | dict(settings=first['settings']))
     return results
 
 # %% ../nbs/26_runs.ipynb #ec419bd6
