@@ -3,7 +3,8 @@
 
 def test_index_peaks():
     from xrd_nb.core import XrdInputError
-    from xrd_nb.indexing import UNKNOWNS, cell_edges, chief_peaks, figures_of_merit, index_peaks, quadratic_rows, trial_cells
+    from xrd_nb.indexing import UNKNOWNS, cell_edges, chief_peaks, figures_of_merit, index_peaks, trial_cells
+    from xrd_nb.symmetry import line_of
     import numpy as np, pytest
     hkl = np.stack(np.meshgrid(*[np.arange(9)]*3, indexing='ij'), -1).reshape(-1, 3)[1:]
     h, k, l = hkl.T
@@ -13,7 +14,7 @@ def test_index_peaks():
     for (system, centring), (a, b, c) in cells.items():
         truth = np.array({1: [1/a**2], 2: [(4/3 if system == 'hexagonal' else 1)/a**2, 1/c**2], 3: [1/a**2, 1/b**2, 1/c**2]}[UNKNOWNS[system]])
         assert np.allclose(cell_edges(system, truth), (a, b, c))
-        q = np.unique(np.round(quadratic_rows(system, hkl[seen[centring]]) @ truth, 9))[:12]
+        q = np.unique(np.round(line_of(system, hkl[seen[centring]]) @ truth, 9))[:12]
         angle = np.degrees(2*np.arcsin(1.540593*np.sqrt(q[q < 1.6])/2))
         for off in (0, -0.01, 0.01): # the last line a hair too low or too high
             told = index_peaks([*angle[::-1][1:], angle[-1] + off])
@@ -33,7 +34,7 @@ def test_index_peaks():
     with pytest.raises(XrdInputError, match='radiation'): index_peaks(np.array([30., 40]), 'CuKx')
     assert (index_peaks(np.array([30.])).merit == 0).all() # one peak has many cells and no merit in it
     for shift in (-0.1, 0.1): # what all peaks have in common is found, and costs hardly any merit
-        q = np.unique(np.round(quadratic_rows('tetragonal', hkl) @ np.array([1/4.59**2, 1/2.96**2]), 9))[:15]
+        q = np.unique(np.round(line_of('tetragonal', hkl) @ np.array([1/4.59**2, 1/2.96**2]), 9))[:15]
         told = index_peaks(np.degrees(2*np.arcsin(1.540593*np.sqrt(q)/2)) + shift, shifted=True).iloc[0]
         assert (told.system, told.centring) == ('tetragonal', 'P') and abs(told['shift'] - shift) < 0.02 and np.allclose([told.a, told.c], [4.59, 2.96], atol=0.01)
     assert (index_peaks(np.array([30., 40, 50]), shifted=True).merit >= 0).all()

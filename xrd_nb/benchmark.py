@@ -9,7 +9,7 @@ __all__ = ['CUT', 'LOW_CUT', 'TWO_THETA', 'by_size', 'outside_crystals', 'some_o
            'whole_set', 'in_own_process', 'gpu_rates', 'measure_simulation', 'simulation', 'main']
 
 # %% ../nbs/32_benchmark.ipynb #02c049e7
-import argparse, inspect, math, os, sys, time
+import argparse, math, os, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -21,7 +21,7 @@ from .core import XrdInputError, provenance, write_json
 from .crystals import CrystalTable, bundled_crystals
 from .profiles import LINE_RANGE, random_conditions, render
 from .form_factors import RADIATIONS
-from .reflections import available_threads, lorentz_polarisation, paired_groups, powder_reflections
+from .reflections import available_threads, bragg_angle, lorentz_polarisation, paired_groups, powder_reflections
 from .store import cached_reflections, crystals_hash
 
 # %% ../nbs/32_benchmark.ipynb #11af6269
@@ -95,7 +95,7 @@ def gemmi_lines(
     hkl = gemmi.make_miller_array(small.cell, gemmi.SpaceGroup('P 1'), d_min, d_max)
     calculator = gemmi.StructureFactorCalculatorX(small.cell)
     f = np.array([calculator.calculate_sf_from_small_structure(small, h) for h in hkl.tolist()])
-    angle = np.degrees(2*np.arcsin(0.5*wavelength*np.sqrt(small.cell.calculate_1_d2_array(hkl))))
+    angle = bragg_angle(1/np.sqrt(small.cell.calculate_1_d2_array(hkl)), wavelength)
     order = np.argsort(angle)
     angle, power = angle[order], (np.abs(f)**2*lorentz_polarisation(angle))[order]
     first = np.flatnonzero(np.diff(angle, prepend=-1) > 1e-5)
@@ -328,8 +328,6 @@ def gpu_rates(
     import torch
     rates = dict(device=None, note='', lines_to_patterns=None, crystals_to_patterns=None)
     if not torch.cuda.is_available(): return rates | dict(note='no GPU on this machine')
-    if not all('device' in inspect.signature(f).parameters for f in (powder_reflections, render)):
-        return rates | dict(note='this version computes on the CPU only')
     def patterns(lines):
         for i in range(0, len(lines), 8192):
             batch = lines[i:i+8192]

@@ -42,12 +42,11 @@ def main() -> None:
     def interrupt(*_): stopped.append(True); raise KeyboardInterrupt
     with suppress(ValueError): signal.signal(signal.SIGINT, interrupt) # only the main thread may; Typer and Lightning swallow what they catch
     try: app(prog_name='xrd-nb')
-    except SystemExit:
-        if not stopped: raise
+    except (SystemExit, KeyboardInterrupt) as e:
+        if isinstance(e, SystemExit) and not stopped: raise
         say('xrd-nb: interrupted; the same command goes on where a training run stopped', error=True); sys.exit(130)
     except XrdInputError as e: say(f'xrd-nb: {e}', error=True); sys.exit(2)
     except OSError as e: say(f'xrd-nb: {f"{e.filename}: " if e.filename else ""}{e.strerror or e}', error=True); sys.exit(2)
-    except KeyboardInterrupt: say('xrd-nb: interrupted; the same command goes on where a training run stopped', error=True); sys.exit(130)
 
 def say(
     text: str, # one line or more

@@ -58,8 +58,6 @@ class CrystalTable:
         return f'CrystalTable: {len(self):,} crystals, {len(self.frac):,} site rows, {len(self.rejected):,} rejected'
     def __getitem__(self, which) -> 'CrystalTable':
         "The crystals that a boolean mask, an array of positions, a slice or one position names."
-        which = which if isinstance(which, (int, np.integer, slice)) else np.asarray(which)
-        if isinstance(which, np.ndarray) and not which.size: which = which.astype(int)
         index = np.atleast_1d(np.arange(len(self))[which])
         rows, offset = ragged_rows(self.site_offset, index)
         return CrystalTable(self.lattice[index], offset, self.frac[rows], self.number[rows], self.occupancy[rows],

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['RADIATIONS', 'FORM_FACTORS', 'LAST_DISPERSION', 'wavelength_of', 'collect_form_factors', 'form_factor_rows',
-           'form_factor_coefficients', 'form_factor', 'compute_dispersion', 'collect_dispersion', 'dispersion']
+           'form_factor_coefficients', 'form_factor', 'compute_dispersion', 'collect_dispersion', 'dispersion_rows',
+           'dispersion']
 
 # %% ../nbs/02_form_factors.ipynb #02ab0003
 from functools import cache
@@ -96,6 +97,11 @@ def collect_dispersion() -> pd.DataFrame: # a row per radiation and element: rad
     rows = [(name, z, *compute_dispersion(z, x)) for name, x in RADIATIONS.items() for z in range(3, LAST_DISPERSION + 1)]
     return pd.DataFrame(rows, columns=['radiation', 'number', 'f1', 'f2']).round(5)
 
+@cache
+def dispersion_rows() -> pd.DataFrame: # radiation, number, f1, f2
+    "The shipped table of f′ and f″."
+    return pd.read_csv(data_file('dispersion.csv'))
+
 def dispersion(
     numbers: np.ndarray, # atomic numbers, (E,)
     wavelength: float, # Å
@@ -105,5 +111,5 @@ def dispersion(
     if heavy: raise XrdInputError(f'no f′ and f″ for atomic number {heavy[0]}; leave such crystals out, or anomalous dispersion')
     name = next((name for name, x in RADIATIONS.items() if x == wavelength), None)
     if name is None: return np.array([compute_dispersion(int(z), wavelength) if z > 2 else (0., 0.) for z in numbers])
-    values = pd.read_csv(data_file('dispersion.csv')).query('radiation == @name').set_index('number')[['f1', 'f2']]
+    values = dispersion_rows().query('radiation == @name').set_index('number')[['f1', 'f2']]
     return values.reindex(numbers, fill_value=0.).to_numpy()

@@ -80,8 +80,6 @@ class CrystalGraphs:
 
     def __getitem__(self, which) -> 'CrystalGraphs':
         "The crystals that a boolean mask, an array of positions, a slice or one position names."
-        which = which if isinstance(which, (int, np.integer, slice)) else np.asarray(which)
-        if isinstance(which, np.ndarray) and not which.size: which = which.astype(int)
         index = np.atleast_1d(np.arange(len(self))[which])
         site, site_offset = ragged_rows(self.site_offset, index)
         species, species_offset = ragged_rows(self.species_offset, site)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['UNKNOWNS', 'CENTRINGS', 'LONGEST', 'SMALL', 'LOWEST', 'CROWDED', 'REACH', 'SHARPEST', 'TRIED', 'ALIKE', 'MOST_SHIFT',
-           'PEAKS', 'APART', 'quadratic_rows', 'cell_edges', 'trial_cells', 'figures_of_merit', 'best_guesses',
-           'adjusted', 'index_peaks', 'chief_peaks']
+           'PEAKS', 'APART', 'cell_edges', 'trial_cells', 'figures_of_merit', 'best_guesses', 'adjusted', 'index_peaks',
+           'chief_peaks']
 
 # %% ../nbs/21_indexing.ipynb #1b880003
 from functools import lru_cache
@@ -15,24 +15,16 @@ import pandas as pd
 from numba import njit
 from .core import XrdInputError
 from .form_factors import wavelength_of
+from .symmetry import line_of
 
 # %% ../nbs/21_indexing.ipynb #1a770006
 UNKNOWNS = {'cubic': 1, 'tetragonal': 2, 'hexagonal': 2, 'orthorhombic': 3} # of Q = 1/d²
 CENTRINGS = {'cubic': 'PIF', 'tetragonal': 'PI', 'hexagonal': 'PR', 'orthorhombic': 'PCIF'} # of the lattice; A and B are C with other names of the axes
 LONGEST = 25. # Å: the longest edge of a cell that is looked for
 
-def quadratic_rows(
-    system: str, # one of `UNKNOWNS`
-    hkl: np.ndarray, # Miller indices, whole numbers, (..., 3)
-) -> np.ndarray: # what stands before each unknown, (..., p)
-    "1/d² of lines as a linear function of 1/a², 1/b², 1/c² (International Tables C, 1.2); the hexagonal A is 4/(3a²)."
-    h, k, l = np.moveaxis(np.asarray(hkl), -1, 0)
-    return np.stack({'cubic': [h*h + k*k + l*l], 'tetragonal': [h*h + k*k, l*l],
-                     'hexagonal': [h*h + h*k + k*k, l*l], 'orthorhombic': [h*h, k*k, l*l]}[system], -1)
-
 def cell_edges(
     system: str, # one of `UNKNOWNS`
-    unknowns: np.ndarray, # of `quadratic_rows`, 1/Å², (p,)
+    unknowns: np.ndarray, # what each column of `line_of` is multiplied by in 1/d², 1/Å², (p,)
 ) -> tuple: # a, b, c, Å
     "The cell behind the unknowns."
     a, b, c = 1/np.sqrt(unknowns[list({1: (0, 0, 0), 2: (0, 0, 1), 3: (0, 1, 2)}[len(unknowns)])])
@@ -57,7 +49,7 @@ def _least(system): return LONGEST**-2*np.array([4/3, 1] if system == 'hexagonal
 def _inverses(system, centring): # of each choice of p small hkl, in every order, (T, p, p)
     hkl = np.stack(np.meshgrid(*[np.arange(5)]*3, indexing='ij'), -1).reshape(-1, 3)
     hkl = hkl[[not _is_absent.py_func(*one, _LETTERS.index(centring)) for one in hkl]]
-    rows = quadratic_rows(system, hkl[np.argsort((hkl**2).sum(1), kind='stable')][1:])
+    rows = line_of(system, hkl[np.argsort((hkl**2).sum(1), kind='stable')][1:])
     rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])][:SMALL]
     chosen = rows[list(permutations(range(len(rows)), UNKNOWNS[system]))].astype(float)
     return np.linalg.inv(chosen[abs(np.linalg.det(chosen)) > 0.5])
@@ -154,7 +146,7 @@ def adjusted(
     (merit, hkl), (count, p), n = figures_of_merit(system, q, unknowns, centring), unknowns.shape, len(q)
     unknowns, shift, rising = unknowns.copy(), np.zeros(count), merit > 0
     while rising.any():
-        rows = quadratic_rows(system, hkl)
+        rows = line_of(system, hkl)
         if slope is not None: rows = np.concatenate([rows, np.broadcast_to(slope[:, None], (count, n, 1))], 2)
         better = np.linalg.pinv(rows/q[:, None], rcond=1e-12).sum(2) # relative errors
         moved = better[:, p] if slope is not None else np.zeros(count)

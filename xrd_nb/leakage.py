@@ -21,8 +21,7 @@ def unit_roots(
     x: torch.Tensor, # network input, intensity and mask, (B, 2, L)
 ) -> torch.Tensor: # square roots at every second point, scaled to length 1, (B, ⌈L/2⌉) float32
     "Patterns made ready for cosines."
-    root = x[:, 0, ::2].float().clamp(min=0).sqrt()
-    return root/root.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return torch.nn.functional.normalize(x[:, 0, ::2].float().clamp(min=0).sqrt(), dim=1)
 
 # %% ../nbs/23_leakage.ipynb #f078d308
 def patterns_of(

@@ -279,8 +279,6 @@ class PatternIndex:
     def __repr__(self) -> str: return f'PatternIndex: {len(self):,} crystals, {len(self.angle):,} lines'
 
     @staticmethod
-    def build(crystals: CrystalTable, progress: bool=False) -> 'PatternIndex': return build_index(crystals, progress)
-    @staticmethod
     def read(path: str|Path) -> 'PatternIndex': return read_index(path)
     def write(self, path: str|Path) -> Path: return write_index(self, path)
 

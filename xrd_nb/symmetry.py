@@ -265,14 +265,14 @@ def merge_enantiomorphs(
 # %% ../nbs/00_symmetry.ipynb #f6743785
 def line_of(
     shape: str, # shape of the cell: a crystal system other than trigonal, which shares the hexagonal cell
-    hkl: np.ndarray, # (R, 3)
-) -> np.ndarray: # (R, 1..6) int; equal rows fall on one line whatever the lattice parameters
-    "The sums of index products that multiply the free lattice parameters in 1/d²."
-    h, k, l = hkl.T
+    hkl: np.ndarray, # whole numbers, (..., 3)
+) -> np.ndarray: # (..., 1 to 6) int; equal rows fall on one line whatever the lattice parameters
+    "The sums of index products that multiply the free lattice parameters in 1/d² (International Tables C, 1.2)."
+    h, k, l = np.moveaxis(np.asarray(hkl), -1, 0)
     free = dict(triclinic=(h*h, k*k, l*l, k*l, h*l, h*k), monoclinic=(h*h, k*k, l*l, h*l), orthorhombic=(h*h, k*k, l*l),
                 tetragonal=(h*h + k*k, l*l), hexagonal=(h*h + h*k + k*k, l*l), cubic=(h*h + k*k + l*l,))
     if shape not in free: raise XrdInputError(f'{shape!r} is no shape of cell; choose from {", ".join(free)}')
-    return np.stack(free[shape], axis=1)
+    return np.stack(free[shape], axis=-1)
 
 def lines_shown(
     group: int, # extinction group, 1..101

@@ -72,8 +72,9 @@ def element_weights(
     crystals: CrystalTable, # N crystals
 ) -> np.ndarray: # by atomic number, they add up to 1, (99,)
     "How often each element is drawn."
-    held = np.unique(np.stack([np.repeat(np.arange(len(crystals)), np.diff(crystals.site_offset)), crystals.number]), axis=1)[1]
-    weight = np.sqrt(np.bincount(held, minlength=99))
+    held = np.zeros((len(crystals), 99), bool)
+    held[np.repeat(np.arange(len(crystals)), np.diff(crystals.site_offset)), crystals.number] = True
+    weight = np.sqrt(held.sum(0))
     return weight/weight.sum()
 
 def substituted(
