@@ -53,6 +53,8 @@ def test_formulas():
     frame = CrystalTable.from_pymatgen([cell, cell.get_primitive_structure(),
                                         cell.make_supercell([2, 1, 1], in_place=False)]).frame
     assert frame.formula.nunique() == 1 and frame.formula[0] == 'Mg0.75Fe0.25O'
+    whole = CrystalTable.from_pymatgen([Structure(Lattice.cubic(4), [{'Co': 0.5, 'Mn': 0.5}, {'Co': 0.5, 'Mn': 0.5}, 'Sb'], [[0, 0, 0], [.5, .5, .5], [.5, 0, 0]])])
+    assert whole.frame.formula[0] == 'MnCoSb' # not one atom more than needed, though sites are shared
     assert np.allclose(frame.density, cell.density, rtol=1e-5)
 
 
@@ -103,6 +105,11 @@ def test_pymatgen_round_trip():
     sites = [{'D': 0.7, 'H': 0.3}, {'Fe2+': 0.5, 'Fe3+': 0.5}] # one element twice on a site is one row
     heavy = CrystalTable.from_pymatgen([Structure(Lattice.cubic(4), sites, [[0, 0, 0], [.5, .5, .5]])])
     assert heavy.number.tolist() == [1, 26] and np.allclose(heavy.occupancy, 1) and not heavy.frame.disordered[0]
+    two = CrystalTable.from_pymatgen([Structure(Lattice.cubic(4), [{'Rb': 0.5, 'Cs': 0.5}, 'Cl'], [[0, 0, 0], [.5, .5, .5]], site_properties=dict(b_iso=[{'Rb': 3., 'Cs': 0.5}, 0.7]))])
+    assert two.b_iso[np.argsort(two.number)].tolist() == [0.7, 3, 0.5] and np.array_equal(CrystalTable.from_pymatgen(two.to_pymatgen()).b_iso, two.b_iso)
+    charged = CrystalTable.from_pymatgen([Structure(Lattice.cubic(4), [{'Fe2+': 0.5, 'Fe3+': 0.5}, 'O2-'], [[0, 0, 0], [.5, .5, .5]])])
+    assert charged.frame.space_group.tolist() == [221] # as of iron that tells no charge
+    assert len(bundled_crystals()[np.array([])]) == 0
     some = bundled_crystals()[::100]
     again = CrystalTable.from_pymatgen(some.to_pymatgen(), some.frame.id, some.frame.drop(columns='id'))
     assert np.allclose(again.lattice, some.lattice) and np.array_equal(again.site_offset, some.site_offset)

@@ -19,6 +19,8 @@ def test_drawing_scores():
     assert all(places.shape == (90, width) and d.shape == (30, root.shape[1]) and d.min() >= 0 for width, (places, d) in drawn.items())
     scores = [drawing_scores(d, patterns[~first], root[first].mean(0).numpy())['explained'] for _, d in drawn.values()]
     assert 0 < scores[0] < scores[1] < 1 # the more components, the more is explained
+    few, _ = linear_drawings(root.numpy(), np.arange(len(root)) < 20, 30)
+    assert few.shape[1] == 20 # of twenty crystals no more components are to be had
 
 
 def test_measure_decoders():

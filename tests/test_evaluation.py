@@ -8,7 +8,6 @@ def test_collapse():
     for level, classes in dict(crystal_system=7, extinction_group=101, space_group=230, space_group_merged=230).items():
         assert collapse(prob, level).shape == (5, classes)
         assert np.allclose(collapse(prob, level).sum(1), 1)
-        assert np.allclose(collapse(np.log(prob), level, log=True), collapse(prob, level))
     assert np.allclose(collapse(prob, 'crystal_system')[:, 6], prob[:, 194:].sum(1)) # 195 to 230 are cubic
     assert len(np.unique(LEVELS['space_group_merged'])) == 219
 

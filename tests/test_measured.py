@@ -77,13 +77,15 @@ def test_to_grid():
     import numpy as np
     from xrd_nb.core import XrdInputError
     from xrd_nb.measured import Pattern, main_line, read_pattern, remove_spikes, to_grid
-    from xrd_nb.profiles import GRID
+    from xrd_nb.profiles import GRID, Grid
     from xrd_nb.form_factors import RADIATIONS
     x = np.arange(5, 90, 0.02)
     bumps = 100 + 1000*sum(np.exp(-((x - c)/0.1)**2) for c in (20, 33, 47, 61))
     y, mask = to_grid(Pattern(x, bumps))
     assert y.dtype == np.float32 and y.shape == mask.shape == (4250,) and mask.dtype == bool and y.max() == 1 and mask.all() and y.min() >= 0
     assert y[np.abs(GRID.two_theta - 27) < 2].max() < 0.01 # the background is gone
+    fine, _ = to_grid(Pattern(x, bumps + 1000*np.exp(-((x - 75)/0.4)**2)), Grid(5, 0.005, 16_999)) # a broad peak stands as high on any grid
+    assert abs(fine[np.abs(5 + 0.005*np.arange(16_999) - 75) < 0.1].max() - 1) < 0.05
     backwards, _ = to_grid(Pattern(x[::-1], bumps[::-1] - 150)) # descending angles, negative counts
     assert np.abs(backwards - y).max() < 0.02
     part, seen = to_grid(Pattern(x[1000:2000], bumps[1000:2000]))

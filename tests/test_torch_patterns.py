@@ -4,12 +4,15 @@
 def test_render_parity():
     from dataclasses import replace
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.profiles import LINE_RANGE, Instrument, random_conditions, render
+    from xrd_nb.profiles import LINE_RANGE, Grid, Instrument, Sample, random_conditions, render
     from xrd_nb.reflections import powder_reflections
     import numpy as np
     N = 200
     several = bundled_crystals()[np.random.default_rng(0).permutation(1500)[:2*N]]
     several, second = (powder_reflections(x, two_theta=LINE_RANGE, members=True) for x in (several[:N], several[N:]))
+    far = powder_reflections(bundled_crystals()[::100], two_theta=(4, 179.5))
+    stretched = dict(sample=Sample(scale=1.0046), grid=Grid(100, 0.02, 3900), normalise=False) # lines from beyond the last angle that is drawn
+    assert np.abs(render(far, **stretched, dtype='float64').numpy() - (want := render(far, **stretched))).max() < 1e-3*want.max()
     instrument, powder = random_conditions(N, 5, texture=0.5)
     shares = np.random.default_rng(1).uniform(0, 0.3, N)*np.random.default_rng(2).integers(0, 2, N)
     quiet, sharp = replace(instrument, counts=np.inf), Instrument(U=0, V=0, W=1e-4, X=0, axial=0.05)

@@ -40,7 +40,7 @@ def test_invented():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import CrystalTable, bundled_crystals
     from xrd_nb.symmetry import SG_TO_CS, find_space_group
-    from xrd_nb.variation import MOST_ATOMS, NEAREST, group_operations, invented, is_invented, random_cell
+    from xrd_nb.variation import MOST_ATOMS, NEAREST, group_operations, invented, is_invented, may_be_learned, random_cell
     for sg, order in ((1, 1), (2, 2), (14, 4), (62, 8), (166, 36), (194, 24), (225, 192)):
         rotation, translation = group_operations(sg)
         assert len(rotation) == len(translation) == order and np.allclose(np.abs(np.linalg.det(rotation)), 1)
@@ -61,6 +61,11 @@ def test_invented():
         d = np.linalg.norm((d - d.round()) @ made.lattice[i], axis=-1) + 9*np.eye(len(d))
         assert len(d) <= MOST_ATOMS and d.min() > 0.6*NEAREST # cells shrink a little where not all atoms found room
     assert len(invented(CrystalTable.join([crystals[:20], invented(crystals[:20])], ['a', 'b']))) == len(invented(crystals[:20])) # none after an invented one
+    a, b = crystals[:20], crystals[20:40]
+    for table in (a, b): table.frame['id'] = [str(i) for i in range(20)] # two tables that call their crystals alike
+    all_three = CrystalTable.join([a, b, invented(b)], ['a', 'b', 'invented'])
+    fold = np.where(np.arange(len(all_three)) < 20, 'train', 'test')
+    assert not may_be_learned(all_three, fold)[40:].any() and may_be_learned(all_three, np.full(len(fold), 'train')).all()
     twice = crystals[[5, 5]] # an id that stands for two crystals
     assert len(invented(twice)) <= 2
     nothing = crystals[:3]

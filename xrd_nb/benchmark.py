@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CUT', 'LOW_CUT', 'TWO_THETA', 'by_size', 'outside_crystals', 'some_of', 'structure_program', 'gemmi_crystals',
            'gemmi_lines', 'programs', 'agreement', 'best_time', 'own_times', 'peer_row', 'compare_set', 'draw',
-           'throughput', 'growth', 'multiply_add_rate', 'multiply_adds', 'distance_to_limit', 'peak_memory',
-           'whole_set', 'in_own_process', 'gpu_rates', 'measure_simulation', 'simulation', 'main']
+           'throughput', 'growth', 'multiply_add_rate', 'multiply_adds', 'distance_to_limit', 'whole_set',
+           'in_own_process', 'gpu_rates', 'measure_simulation', 'simulation', 'main']
 
 # %% ../nbs/32_benchmark.ipynb #02c049e7
 import argparse, math, os, sys, time
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numba import njit
-from .core import XrdInputError, provenance, write_json
+from .core import XrdInputError, peak_memory, provenance, write_json
 from .crystals import CrystalTable, bundled_crystals
 from .profiles import LINE_RANGE, random_conditions, render
 from .form_factors import RADIATIONS
@@ -276,16 +276,6 @@ def distance_to_limit(
     return dict(crystals=len(crystals), steps=steps, steps_per_second=rate, seconds=seconds, seconds_at_the_limit=steps/rate,
                 share=steps/rate/seconds)
 
-# %% ../nbs/32_benchmark.ipynb #982964a1
-def peak_memory() -> float|None: # GB; None on Windows, which doesn't say
-    "The most memory that this process ever held."
-    status = Path('/proc/self/status')
-    if status.is_file(): # Linux; getrusage there starts from the memory of the parent process
-        return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith('VmHWM'))*1024/1e9
-    try: import resource
-    except ImportError: return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)/1e9
-
 # %% ../nbs/32_benchmark.ipynb #a065d43d
 def whole_set(
     folder: str, # with the two Parquet files of the Materials Project
@@ -300,7 +290,7 @@ def whole_set(
     lap('read')
     lines = [powder_reflections(t) for t in tables]
     lap('compute')
-    memory, counts = peak_memory(), [len(x.two_theta) for x in lines]
+    memory, counts = peak_memory()/1e9, [len(x.two_theta) for x in lines]
     del lines
     with tempfile.TemporaryDirectory() as cache:
         mark = time.perf_counter()

@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'ManyCrystals', 'CrystalsOption', 'QuietOption', 'PICTURES', 'ROWS', 'about', 'main', 'say', 'finish',
-           'load_crystals', 'check_output', 'all_rejected', 'simulate', 'why_not', 'write_patterns', 'plot_first',
-           'pack', 'invent', 'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table',
-           'show_scores', 'embed', 'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications',
-           'demo', 'docs']
+           'load_crystals', 'check_output', 'simulate', 'why_not', 'write_patterns', 'plot_first', 'pack', 'invent',
+           'train', 'speed', 'where', 'evaluate', 'run_crystals', 'results_table', 'show_table', 'show_scores', 'embed',
+           'index', 'calibrate', 'identify', 'show_identifications', 'draw_identifications', 'demo', 'docs']
 
 # %% ../nbs/30_cli.ipynb #eac72b4b
 import json, signal, sys, warnings
@@ -17,7 +16,7 @@ from typing import Annotated, Optional
 import numpy as np
 import pandas as pd
 import typer
-from .core import XrdInputError, written_aside
+from .core import XrdInputError, left_out, peak_memory, written_aside
 from .crystals import CrystalTable, bundled_crystals
 
 # %% ../nbs/30_cli.ipynb #7198a009
@@ -102,14 +101,6 @@ def check_output(
     if endings and out.suffix.lower() not in endings: raise XrdInputError(f'must end in {" or ".join(filter(None, endings))}', out)
     if out.resolve() in [Path(i).resolve() for i in ([inputs] if isinstance(inputs, str) else inputs)]: raise XrdInputError('is what is read; give the output another name', out)
 
-def all_rejected(
-    crystals: CrystalTable, # as read
-    further: pd.DataFrame, # id, reason: left out later
-) -> pd.DataFrame: # item, reason
-    "What reading and simulation left out, in one table."
-    tables = [pd.DataFrame(t.iloc[:, :2].astype(str).to_numpy(), columns=['item', 'reason']) for t in (crystals.rejected, further)]
-    return pd.concat(tables, ignore_index=True)
-
 # %% ../nbs/30_cli.ipynb #c2f36f1e
 @app.command(epilog='Example: xrd-nb simulate my_cifs/ -o patterns.parquet --plot first.png')
 def simulate(
@@ -125,7 +116,7 @@ def simulate(
     if plot: check_output(plot, endings=PICTURES)
     table = load_crystals(crystals)
     rejected = write_patterns(table, out, radiation, seed, progress=not quiet)
-    missing, listed = all_rejected(table, rejected), out.with_suffix('.rejected.csv')
+    missing, listed = left_out(table.rejected, rejected), out.with_suffix('.rejected.csv')
     if len(missing): missing.to_csv(listed, index=False)
     else: listed.unlink(missing_ok=True) # of a run before
     if len(rejected) == len(table): raise XrdInputError(f'no pattern could be simulated; the reasons are in {listed}', ', '.join(crystals))
@@ -197,10 +188,8 @@ def plot_first(
     with pq.ParquetFile(patterns) as file: first = next(file.iter_batches(1)).to_pylist()[0]
     i = int(np.argmax(crystals.frame['id'].astype(str) == first['id']))
     style(width=8, height=3.5)
-    t = powder_reflections(crystals[i:i+1], radiation, LINE_RANGE).lines(0)
-    t = t[(t.two_theta >= GRID.start) & (t.two_theta <= GRID.two_theta[-1])]
-    ax = plot_pattern_with_sticks(GRID.two_theta, np.array(first['intensity']), t.two_theta.to_numpy(), t.intensity.to_numpy(),
-                                  t[['h', 'k', 'l']].to_numpy(), str(crystals.frame['formula'][i]))
+    lines = powder_reflections(crystals[i:i+1], radiation, LINE_RANGE).lines(0)
+    ax = plot_pattern_with_sticks(GRID.two_theta, np.array(first['intensity']), lines, str(crystals.frame['formula'][i]))
     path.parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path)
 
@@ -220,7 +209,7 @@ def pack(
     if made and not (known := was_made(table)).any(): raise XrdInputError('no crystal is marked as made: none has in_icsd 1 or comes from a source of measured ones', ', '.join(map(str, crystals)))
     if made: table = table[known]
     lost = write(table, out, prototypes, cache)
-    finish(all_rejected(table, lost), f'{len(table) - len(lost):,} crystals in {out}, {out.stat().st_size/1e6:.3g} MB')
+    finish(left_out(table.rejected, lost), f'{len(table) - len(lost):,} crystals in {out}, {out.stat().st_size/1e6:.3g} MB')
 
 # %% ../nbs/30_cli.ipynb #07a00101
 @app.command(epilog='Example: xrd-nb invent mp_symmetry.parquet -o invented.parquet; then xrd-nb train --crystals mp_symmetry.parquet --crystals invented.parquet --varied --out runs/first')
@@ -270,7 +259,7 @@ def train(
     shown = [c for c in log if c.startswith('valid_')]
     show_table('', log[['epoch', 'train_loss', *shown]].tail(1).round(4).rename(columns=lambda c: c.replace('_', ' ')))
     say(speed(log))
-    finish(all_rejected(table, run_table(run, 'rejected.csv')), f'{len(log)} epochs done; next: xrd-nb evaluate {run}', run/'rejected.csv')
+    finish(left_out(table.rejected, run_table(run, 'rejected.csv')), f'{len(log)} epochs done; next: xrd-nb evaluate {run}', run/'rejected.csv')
 
 # %% ../nbs/30_cli.ipynb #777bfab4
 def speed(
@@ -281,10 +270,8 @@ def speed(
     told = f'{log["patterns_per_second"].median():,.0f} patterns/s in a typical epoch'
     if 'gpu_share' in log: told += f', GPU busy {log["gpu_share"].median():.0%} of the time'
     if torch.cuda.is_available(): told += f', at most {torch.cuda.max_memory_allocated()/2**30:.1f} GiB of GPU memory'
-    try: import resource
-    except ImportError: return told # Windows doesn't tell
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return told + f', at most {peak/(2**30 if sys.platform == "darwin" else 2**20):.1f} GiB of memory'
+    peak = peak_memory()
+    return told + ('' if peak is None else f', at most {peak/2**30:.1f} GiB of memory')
 
 # %% ../nbs/30_cli.ipynb #eb8b4d9b
 def where(
@@ -311,7 +298,7 @@ def evaluate(
     table = run_crystals(run, crystals)
     page, *told, rejected = report_run(run, table, out or run/'report', not quiet, results, data_name(crystals) if crystals else '', against, together or (), cache)
     show_scores(*told)
-    finish(all_rejected(table, rejected), f'report: {page}' + (f'\nresults: {results}; next: xrd-nb table {results}' if results else ''))
+    finish(left_out(table.rejected, rejected), f'report: {page}' + (f'\nresults: {results}; next: xrd-nb table {results}' if results else ''))
 
 # %% ../nbs/30_cli.ipynb #c4fc04bb
 def run_crystals(
@@ -402,7 +389,7 @@ def embed(
         measures, rejected = map_run(run, table, out, method, dim, files=files, **settings)
         if len(measures): show_table('', measures[['representation', 'width', 'n', 'knn', 'linear', 'baseline_majority', 'trustworthiness']].round(3).rename(columns=lambda c: c.replace('_', ' ')))
         else: say('not measured: too few crystals of known crystal system')
-    finish(rejected if table is None else all_rejected(table, rejected), f'map: {out} and {out.with_suffix(".png")}')
+    finish(rejected if table is None else left_out(table.rejected, rejected), f'map: {out} and {out.with_suffix(".png")}')
 
 # %% ../nbs/30_cli.ipynb #0f79742c
 @app.command(epilog='Example: xrd-nb index my_cifs/ bundled -o known.parquet')
@@ -418,7 +405,7 @@ def index(
     made = build_index(table, progress=not quiet)
     made.write(out)
     without = table.frame[~table.frame['id'].astype(str).isin(made.frame['id'])]
-    rejected = all_rejected(table, pd.DataFrame(dict(id=without['id'].astype(str), reason='no line on the default grid')))
+    rejected = left_out(table.rejected, pd.DataFrame(dict(id=without['id'].astype(str), reason='no line on the default grid')))
     finish(rejected, f'{len(made):,} crystals in {out}; next: xrd-nb identify FILE --index {out}')
 
 # %% ../nbs/30_cli.ipynb #4ded7d01
@@ -517,7 +504,7 @@ def demo(
     run = train_network(table, out/'run', RunSettings(epochs=epochs, seed=seed), source='bundled', progress=not quiet)
     page, *told, rejected = report_run(run, table, out, progress=not quiet)
     show_scores(*told)
-    finish(all_rejected(table, rejected), f'report: {page} (open it in a browser)')
+    finish(left_out(table.rejected, rejected), f'report: {page} (open it in a browser)')
 
 # %% ../nbs/30_cli.ipynb #60e09a32
 @app.command(epilog='Example: xrd-nb docs --out _docs')

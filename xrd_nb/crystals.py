@@ -58,7 +58,7 @@ class CrystalTable:
         return f'CrystalTable: {len(self):,} crystals, {len(self.frac):,} site rows, {len(self.rejected):,} rejected'
     def __getitem__(self, which) -> 'CrystalTable':
         "The crystals that a boolean mask, an array of positions, a slice or one position names."
-        index = np.atleast_1d(np.arange(len(self))[which])
+        index = np.atleast_1d(np.arange(len(self))[which if np.size(which) else []])
         rows, offset = ragged_rows(self.site_offset, index)
         return CrystalTable(self.lattice[index], offset, self.frac[rows], self.number[rows], self.occupancy[rows],
                             self.b_iso[rows], self.frame.iloc[index].reset_index(drop=True), self.rejected)
@@ -219,7 +219,10 @@ def compositions(
     divisor = np.gcd.reduceat(count, np.searchsorted(code, np.arange(len(table))*128*10001))
     kind, first = np.unique(code//10001, return_index=True)
     amount = np.add.reduceat(count*(code % 10001)/10000, first)
-    return kind//128, kind % 128, amount/divisor[kind//128]
+    crystal, amount = kind//128, amount/divisor[kind//128]
+    start, whole = np.searchsorted(crystal, np.arange(len(table))), np.rint(amount).astype(np.int64) # of mixed sites whole atoms may be left
+    common = np.where(np.maximum.reduceat(abs(amount - whole), start) < 1e-4, np.maximum(np.gcd.reduceat(whole, start), 1), 1)
+    return crystal, kind % 128, amount/common[crystal]
 
 @cache
 def symbols_and_electronegativities() -> tuple[list, list]: # by atomic number 0..98; noble gases without a value last
@@ -501,10 +504,14 @@ def structure_record(
     structure, # pymatgen Structure
     row: dict, # the row of the frame: id, and whatever is known
 ) -> dict: # as from `cif_record`
-    "One crystal from pymatgen; a site property `b_iso` (Å²) is kept."
-    species = [(*site.frac_coords, getattr(el, 'Z', 0), amount, site.properties.get('b_iso') or 0)
-               for site in structure for el, amount in site.species.items()]
-    values = np.array(species, float).reshape(-1, 6)
+    "One crystal from pymatgen; a site property `b_iso` (Å², or by element where they differ) is kept."
+    species = {}
+    for i, site in enumerate(structure):
+        b_iso = site.properties.get('b_iso') or 0
+        for el, amount in site.species.items(): # Fe2+ and Fe3+ scatter as one
+            one = species.setdefault((i, getattr(el, 'Z', 0)), [*site.frac_coords, getattr(el, 'Z', 0), 0., b_iso.get(el.symbol, 0) if isinstance(b_iso, dict) else b_iso])
+            one[4] += amount
+    values = np.array([*species.values()], float).reshape(-1, 6)
     lattice, frac = right_handed(np.array([structure.lattice.matrix]), values[:, :3], [len(values)])
     return dict(lattice=lattice[0], row=row, frac=frac, number=values[:, 3].astype(int), occupancy=values[:, 4],
                 b_iso=values[:, 5])
@@ -540,11 +547,14 @@ def write_structures(
     group = site_groups(np.repeat(np.arange(len(table)), np.diff(table.site_offset)), table.frac)
     structures = []
     for lattice, start, stop in zip(table.lattice, table.site_offset[:-1], table.site_offset[1:]):
-        sites = {}
+        sites, b_iso = {}, {}
         for row in range(start, stop):
-            sites.setdefault(group[row], {})[Element.from_Z(int(table.number[row]))] = float(table.occupancy[row])
+            element = Element.from_Z(int(table.number[row]))
+            sites.setdefault(group[row], {})[element] = float(table.occupancy[row])
+            b_iso.setdefault(group[row], {})[element.symbol] = float(table.b_iso[row])
         first = list(sites)
-        extra = {'b_iso': table.b_iso[first].tolist()} if table.b_iso[start:stop].any() else None
+        each = [next(iter(b.values())) if len(set(b.values())) == 1 else b for b in b_iso.values()]
+        extra = {'b_iso': each} if table.b_iso[start:stop].any() else None
         structures.append(Structure(Lattice(lattice), list(sites.values()), table.frac[first], site_properties=extra))
     return structures
 

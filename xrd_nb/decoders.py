@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from .core import XrdInputError, known_rows, provenance, write_json
+from .embeddings import principal_components
 from .crystals import CrystalTable
 from .latent import AskedCrystals, asked_crystals, compare_latents, encode_patterns
 from .store import crystals_hash
@@ -39,8 +40,7 @@ def linear_drawings(
     seed: int=0, # of the randomised decomposition
 ) -> tuple[np.ndarray, torch.Tensor]: # components of all, (N, width), and √intensity of the others as drawn from them, (n, L/5)
     "What straight lines make of a pattern: its principal components, found on training crystals, and the pattern from them."
-    from sklearn.decomposition import PCA
-    components = PCA(width, svd_solver='randomized', random_state=seed).fit(root[train])
+    components = principal_components(root[train], width, seed)
     places = components.transform(root)
     return places, torch.as_tensor(components.inverse_transform(places[~train]).clip(0, 1), dtype=torch.float32)
 

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAP_COLOURS', 'MOST_PATTERNS', 'MAP_PAGE', 'MAP_SCRIPT', 'check_features', 'feature_scale', 'latent_map',
            'umap_points', 'label_anchors', 'spread_labels', 'plot_map', 'classifier_hits', 'knn_hits', 'probe_hits',
-           'pca_features', 'compare_features', 'packed', 'zipped', 'page_column', 'page_data', 'map_html']
+           'principal_components', 'pca_features', 'compare_features', 'packed', 'zipped', 'page_column', 'page_data',
+           'map_html']
 
 # %% ../nbs/21_embeddings.ipynb #e2876807
 import gzip, html, json, warnings
@@ -182,17 +183,24 @@ def probe_hits(
     return classifier_hits(probe, train_features, train_labels, test_features, test_labels)
 
 # %% ../nbs/21_embeddings.ipynb #478bf52f
+def principal_components(
+    patterns: np.ndarray, # of the training crystals, (M, L)
+    dim: int=32, # how many components are kept
+    seed: int=0, # of the randomised decomposition
+): # fitted sklearn.decomposition.PCA; its `transform` gives (N, dim)
+    "Principal components of raw patterns: features without learning."
+    from sklearn.decomposition import PCA
+    patterns = check_features(patterns, 'patterns')
+    return PCA(min(dim, *patterns.shape), svd_solver='randomized', random_state=seed).fit(patterns)
+
 def pca_features(
     train: np.ndarray, # patterns of the training crystals, (M, L)
     test: np.ndarray, # patterns of the held-out crystals, (N, L)
     dim: int=32, # how many components are kept
-    seed: int=0, # of the randomised decomposition
 ) -> tuple[np.ndarray, np.ndarray]: # (M, dim), (N, dim)
-    "Principal components of raw patterns, found on training crystals: features without learning."
-    from sklearn.decomposition import PCA
-    train, test = check_features(train, 'patterns'), check_features(test, 'patterns')
-    components = PCA(min(dim, *train.shape), svd_solver='randomized', random_state=seed).fit(train)
-    return components.transform(train), components.transform(test)
+    "Both sides in the principal components of the first."
+    components = principal_components(train, dim)
+    return components.transform(train), components.transform(check_features(test, 'patterns'))
 
 # %% ../nbs/21_embeddings.ipynb #f6e04761
 def compare_features(

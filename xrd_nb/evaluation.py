@@ -31,11 +31,10 @@ def level_columns(
 def collapse(
     prob: np.ndarray, # probabilities of the 230 space groups, (N, 230)
     level: str, # one of `LEVELS`
-    log: bool=False, # True where `prob` holds natural logarithms, as the networks return them
 ) -> np.ndarray: # probabilities of the classes of the level, (N, K): K is 7, 101 or 230
     "Probabilities at a coarser level, by adding those of the space groups in each class."
     columns = level_columns(np.arange(1, 231), level)
-    prob = np.exp(prob, dtype=np.float64) if log else np.asarray(prob, np.float64)
+    prob = np.asarray(prob, np.float64)
     if prob.ndim != 2 or prob.shape[1] != 230: raise XrdInputError(f'probabilities are {prob.shape}, expected (N, 230)')
     return prob @ np.eye(columns.max() + 1)[columns]
 

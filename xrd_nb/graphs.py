@@ -80,7 +80,7 @@ class CrystalGraphs:
 
     def __getitem__(self, which) -> 'CrystalGraphs':
         "The crystals that a boolean mask, an array of positions, a slice or one position names."
-        index = np.atleast_1d(np.arange(len(self))[which])
+        index = np.atleast_1d(np.arange(len(self))[which if np.size(which) else []])
         site, site_offset = ragged_rows(self.site_offset, index)
         species, species_offset = ragged_rows(self.species_offset, site)
         edge, edge_offset = ragged_rows(self.edge_offset, site)

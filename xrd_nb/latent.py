@@ -17,7 +17,7 @@ from torch import nn
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
 from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions
-from .embeddings import check_features, compare_features, knn_hits, pca_features
+from .embeddings import check_features, compare_features, knn_hits, principal_components
 from .evaluation import bootstrap_interval, level_columns, paired_difference
 from .profiles import LINE_RANGE
 from .reflections import powder_reflections
@@ -115,9 +115,7 @@ def plain_representations(
 ) -> dict: # {name: (N, D)}
     "What a learned representation must beat."
     root = binned(patterns)[0].numpy() # as the autoencoder reads them
-    both = np.empty((len(root), min(width, *root[train].shape)))
-    both[train], both[~train] = pca_features(root[train], root[~train], width)
-    plain = {'PCA of patterns': both, 'composition': element_fractions(crystals)}
+    plain = {'PCA of patterns': principal_components(root[train], width).transform(root), 'composition': element_fractions(crystals)}
     return plain | ({'untrained network': encode_patterns(untrained, patterns)} if untrained is not None else {})
 
 # %% ../nbs/21_latent.ipynb #9c5a462b

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BOOKKEEPING', 'Untold', 'weights_file', 'open_network', 'Seen', 'with_symmetry', 'see_crystals', 'pattern_files',
            'see_patterns', 'Projection', 'fit_projection', 'fingerprint', 'spare', 'keep_map', 'open_map', 'held_back',
-           'measure_map', 'draw_map', 'star_frame', 'left_out', 'map_onto', 'write_map', 'map_run']
+           'measure_map', 'draw_map', 'star_frame', 'map_onto', 'write_map', 'map_run']
 
 # %% ../nbs/27_maps.ipynb #3efd54ab
 import hashlib, json, zlib
@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
-from .core import GREY, XrdInputError, data_file, style, write_json
+from .core import GREY, XrdInputError, data_file, left_out, style, write_json
 from .crystals import CrystalTable
 from .datasets import N_ELEMENTS, fold_of, network_input, split_keys
-from .embeddings import MAP_COLOURS, MOST_PATTERNS, check_features, compare_features, feature_scale, latent_map, map_html, pca_features, plot_map
+from .embeddings import MAP_COLOURS, MOST_PATTERNS, check_features, compare_features, feature_scale, latent_map, map_html, pca_features, plot_map, principal_components
 from .identify import read_identifier
 from .measured import read_pattern, to_grid
 from .profiles import IDEAL, LINE_RANGE, render
@@ -232,7 +232,7 @@ def measure_map(
     own = lambda x: (x[taught], x[asked])
     table = compare_features({'network': own(seen.features), 'its map': own(points), 'PCA of the patterns': plain(seen.features.shape[1]),
                               'PCA map of the patterns': plain(points.shape[1])}, system[taught].to_numpy(int), system[asked].to_numpy(int))
-    flat = pca_features(roots[:most], roots[:most], points.shape[1])[0]
+    flat = principal_components(roots[:most], points.shape[1]).transform(roots[:most])
     scaled = (seen.features - seen.features.mean(0))/feature_scale(seen.features)
     k = min(10, (min(len(points), most) - 1)//3)
     return table.assign(trustworthiness=[np.nan, trustworthiness(scaled[:most], points[:most], n_neighbors=k), np.nan,
@@ -274,12 +274,6 @@ def star_frame(
 ) -> pd.DataFrame: # name, x, y (and z)
     "Own samples on a map."
     return pd.DataFrame(dict(name=names) | dict(zip('xyz', places.T)))
-
-def left_out(
-    *tables: pd.DataFrame, # id or file, reason
-) -> pd.DataFrame: # item, reason
-    "What was left out, in one table."
-    return pd.DataFrame([row for t in tables for row in t.iloc[:, :2].astype(str).to_numpy().tolist()], columns=['item', 'reason'])
 
 def map_onto(
     run: str|Path|None, # as of `weights_file`

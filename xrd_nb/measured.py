@@ -212,7 +212,7 @@ def to_grid(
         a, b = pattern.two_theta[[0, -1]]
         raise XrdInputError(f'its {a:.2f}° to {b:.2f}° at {pattern.wavelength:g} Å do not reach the axis of {grid.start:g}° to '
                             f'{grid.two_theta[-1]:g}° for Cu Kα1; is the wavelength right?', where)
-    y[mask] -= background(y[mask]) if subtract else 0
+    y[mask] -= background(y[mask], REACH*GRID.step/grid.step) if subtract else 0
     highest = y[mask].max()
     if not highest > 0: raise XrdInputError('nothing rises above the background where the pattern meets the axis', where)
     return np.where(mask, np.clip(y/highest, 0, None), 0).astype(np.float32), mask

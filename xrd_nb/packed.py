@@ -49,7 +49,8 @@ def packed_frame(
     crystals: CrystalTable, # N crystals
 ) -> pd.DataFrame: # N rows
     "The frame without empty columns and without what reading finds again, numbers in 32 bits."
-    frame = crystals.frame.drop(columns=[c for c in FOUND_AGAIN if c in crystals.frame]).dropna(axis=1, how='all')
+    frame = crystals.frame.drop(columns=[c for c in FOUND_AGAIN if c in crystals.frame])
+    if len(frame): frame = frame.dropna(axis=1, how='all')
     return frame.astype({c: np.float32 for c in frame.select_dtypes('float64')} | {c: np.int16 for c in ('space_group', 'space_group_spglib') if c in frame})
 
 def packed_columns(

@@ -41,28 +41,25 @@ def lines_to_label(
 def plot_pattern_with_sticks(
     two_theta: np.ndarray, # of the pattern, degrees, (L,)
     intensity: np.ndarray, # pattern, any unit, (L,)
-    line_two_theta: np.ndarray, # positions of the lines, degrees, (R,)
-    line_intensity: np.ndarray, # of the lines, strongest 100, (R,)
-    hkl: np.ndarray, # Miller indices of the lines, (R, 3)
+    lines: pd.DataFrame, # of `Reflections.lines`; those beyond the pattern are left out
     name: str='', # of the crystal, written into the corner
-    labels: int=10, # how many lines to name at most
 ): # matplotlib Axes of the pattern
     "A powder pattern, its strongest lines named, all of them as sticks below."
     import matplotlib.pyplot as plt
-    if not len(line_two_theta) == len(line_intensity) == len(hkl):
-        raise XrdInputError('line positions, intensities and hkl differ in number')
-    two_theta, pattern = np.asarray(two_theta), np.asarray(intensity)*100/max(np.max(intensity), 1e-30)
+    lines = lines[lines.two_theta.between(two_theta[0], two_theta[-1])]
+    line_two_theta, line_intensity, hkl = (lines[x].to_numpy() for x in ('two_theta', 'intensity', ['h', 'k', 'l']))
+    pattern = intensity*100/max(np.max(intensity), 1e-30)
     extent = np.ptp(two_theta)
     figure, (ax, sticks) = plt.subplots(2, 1, sharex=True, height_ratios=[5, 1])
     ax.plot(two_theta, pattern, color=ACCENT)
-    for i in lines_to_label(line_two_theta, line_intensity, labels, apart=extent/42):
+    for i in lines_to_label(line_two_theta, line_intensity, 10, apart=extent/42):
         top = pattern[abs(two_theta - line_two_theta[i]) < extent/120].max(initial=0) # clears its neighbours, too
         ax.annotate(hkl_label(hkl[i]), (line_two_theta[i], top), xytext=(0, 3), textcoords='offset points',
                     rotation=90, ha='center', va='bottom', fontsize=7)
     ax.text(0.995, 0.97, name, transform=ax.transAxes, ha='right', va='top')
     ax.set(xlim=(two_theta[0], two_theta[-1]), ylim=(-2, 125), yticks=[0, 50, 100], ylabel='intensity')
     sticks.vlines(line_two_theta, 0, 1, color=GREY, lw=0.3) # every line, however weak
-    sticks.vlines(line_two_theta, 0, np.sqrt(np.asarray(line_intensity)/100), color='black', lw=0.9)
+    sticks.vlines(line_two_theta, 0, np.sqrt(line_intensity/100), color='black', lw=0.9)
     sticks.set(ylim=(0, 1.02), yticks=[], ylabel='√I', xlabel='2θ (degrees)')
     sticks.spines['left'].set_visible(False)
     return ax

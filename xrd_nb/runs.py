@@ -245,10 +245,8 @@ def example_patterns(
     chosen = by_lines[[len(by_lines)//5, len(by_lines)*3//5]]
     for i in chosen:
         style(width=8, height=3.2)
-        row, t = data.crystals.frame.iloc[i], data.reflections.lines(i)
-        t = t[(t.two_theta >= GRID.start) & (t.two_theta <= GRID.two_theta[-1])]
-        ax = plot_pattern_with_sticks(GRID.two_theta, render(data.reflections[i:i+1])[0], t.two_theta.to_numpy(), t.intensity.to_numpy(),
-                                      t[['h', 'k', 'l']].to_numpy(), row.formula)
+        row = data.crystals.frame.iloc[i]
+        ax = plot_pattern_with_sticks(GRID.two_theta, render(data.reflections[i:i+1])[0], data.reflections.lines(i), row.formula)
         name = f'{row["name"]}, ' if isinstance(row.get('name'), str) else ''
         symbol = f', {space_group_symbol(int(row.space_group))}' if row.space_group else ''
         sections.append(Section(f'{name}{row.formula}{symbol}', figure=ax,

@@ -15,8 +15,8 @@ import torch
 from numba import njit
 from .core import XrdInputError
 from .profiles import (GRID, Grid, Instrument, Sample, kalpha2_ratio, march_dollase, pseudo_voigt_shape, _background_numbers, _condition_rows,
-                             _geometry_factor, _shifts, _width_parts, _DEGREES, _HIGHEST, _PER_STEP, _TAIL)
-from .reflections import Reflections
+                             _geometry_factor, _shifts, _width_parts, _DEGREES, _HIGHEST, _LN16, _PER_STEP, _TAIL)
+from .reflections import Reflections, _MERGE
 
 # %% ../nbs/05_torch.ipynb #d82007ac
 def placed(
@@ -132,8 +132,6 @@ def _powers(sites, crystal, hkl, g2, dtype):
     return out
 
 # %% ../nbs/05_torch.ipynb #a623e281
-_MERGE = 1e-5 # degrees of 2θ within which reflections are one line
-
 def _line_starts(g2, crystal, wavelength):
     "Which reflections (M,), sorted by crystal and then 1/d², are the first of a line."
     def limit(g2): # 1/d² at which a line anchored at g2 ends
@@ -273,7 +271,7 @@ def peaks(
     parts: list, # E lines of the tube, from `emission`
 ) -> tuple: # position (degrees), area, FWHM (degrees), η, and how far it leans (degrees), (E, R) each
     "Peaks of lines; the rules are those of `profiles`."
-    first, sine = sine/c.scale, sine.clamp(max=_HIGHEST)
+    first, sine = sine/c.scale, sine.clamp(max=1 - 1e-7)
     polarised = torch.cos(torch.deg2rad(c.monochromator))**2
     area = area*torch.exp(-2*c.b_overall*(first/wavelength)**2)/_geometry_factor.py_func(sine, (1 - sine**2).sqrt(), 1., 0.)
     low, lean, found = 2*_DEGREES*c.displacement/c.radius, -0.5*_DEGREES*c.axial**2, []
@@ -299,8 +297,6 @@ def copies(
     return owner, position[owner] + lean[owner]*(height**2 + 1/(12*n*n)), area[owner]/n, width[owner], eta[owner]
 
 # %% ../nbs/05_torch_patterns.ipynb #a66623e9
-_LN16 = 4*math.log(2) # exponent of a Gaussian with FWHM 1
-
 def pseudo_voigt(
     x: torch.Tensor, # distance from the peak's centre, degrees, (...)
     width: torch.Tensor, # FWHM, degrees, (...)

@@ -34,7 +34,8 @@ def kernel_hash() -> str: # 8 hex digits
     "A fingerprint of the code and the tables that compute lines."
     try: release = version('xrd_nb')
     except PackageNotFoundError: release = ''
-    sources = [Path(module.__file__) for module in (reflections, form_factors)] + sorted(data_file('').glob('*.csv'))
+    code = [Path(reflections.__file__).with_name(f'{name}.py') for name in ('reflections', 'form_factors', 'simulate_torch')]
+    sources = code + sorted(data_file('').glob('*.csv'))
     return hashlib.sha256(b''.join([release.encode(), *(p.read_bytes() for p in sources)])).hexdigest()[:8]
 
 def cache_name(

@@ -250,6 +250,7 @@ def may_be_learned(
 ) -> np.ndarray: # bool, (N,): False for those invented after a crystal that is held back, or not there
     "Whether learning from crystals tells nothing about held-back ones: an invented one has the space group, elements and density of its parent."
     made = is_invented(crystals)
-    taught = set(crystals.frame.id[~made & (fold == 'train')])
-    parent = crystals.frame.id.astype(str).str.replace(rf'^(?:.*:)?{INVENTED}-\d+-', '', regex=True)
-    return ~made | parent.isin(taught).to_numpy()
+    ids = crystals.frame.id.astype(str)
+    parent = ids.str.replace(rf'^(?:.*:)?{INVENTED}-\d+-', '', regex=True)
+    called = lambda real: {name for i in ids[real] for name in (i, i.partition(':')[2])} # `join_tables` puts a table's name before an id that another has
+    return ~made | (parent.isin(called(~made & (fold == 'train'))) & ~parent.isin(called(~made & (fold != 'train')))).to_numpy()
