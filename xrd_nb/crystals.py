@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import XrdInputError, data_file
+from .core import XrdInputError, data_file, written_aside
 from .symmetry import SG_TO_CS, find_space_group
 
 # %% ../nbs/01_crystals.ipynb #4850f910
@@ -316,11 +316,9 @@ def write_parquet(
         elif np.array_equal(values, values.astype(np.float32)): values = values.astype(np.float32)
         offset = width*(np.arange(len(table) + 1) if name == 'lattice' else np.asarray(table.site_offset))
         data = data.append_column(name, pa.LargeListArray.from_arrays(offset, values))
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = data.replace_schema_metadata({**data.schema.metadata, **(notes or {})})
-    pq.write_table(data, path, compression='zstd', compression_level=15)
-    return path
+    with written_aside(path) as part: pq.write_table(data, part, compression='zstd', compression_level=15)
+    return Path(path)
 
 # %% ../nbs/01_crystals.ipynb #34aef702
 def holds_lists(

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 from .core import XrdInputError
+from .models import Network
 from .training import RunSettings, load_run
 
 # %% ../nbs/14_ensembles.ipynb #14e50006
@@ -25,7 +26,7 @@ def mean_answer(
     return answers.logsumexp(0) - np.log(len(answers)) # log-probabilities, logarithms of expected errors
 
 # %% ../nbs/14_ensembles.ipynb #14e50009
-class Ensemble(nn.Module):
+class Ensemble(Network):
     "Networks that answer as one."
     def __init__(self,
         networks: list, # n networks that read the same and answer the same
@@ -46,8 +47,6 @@ class Ensemble(nn.Module):
         parts = features.split([network.width for network in self.networks], 1)
         answers = [network.head(part) for network, part in zip(self.networks, parts)]
         return {name: mean_answer(name, torch.stack([a[name] for a in answers])) for name in answers[0]}
-
-    def forward(self, *inputs): return self.head(self.features(*inputs))
 
 # %% ../nbs/14_ensembles.ipynb #14e50012
 def load_together(

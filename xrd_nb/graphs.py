@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from .core import XrdInputError
 from .crystals import CrystalTable, elements, in_parallel, ragged_rows, site_groups
-from .models import SymmetryHead
+from .models import Network, SymmetryHead
 
 # %% ../nbs/12_graphs.ipynb #b4214601
 def all_pairs(
@@ -183,7 +183,7 @@ def convolve(
     return x + layer.bn(torch.zeros_like(x).index_add(0, end, heard))
 
 # %% ../nbs/12_graphs.ipynb #85bce7c1
-class CGCNN(nn.Module):
+class CGCNN(Network):
     "Crystal graph convolutional network (Xie & Grossman 2018) with learned element features."
     inputs = ('graph',) # what `forward` takes
     def __init__(self,
@@ -210,8 +210,3 @@ class CGCNN(nn.Module):
         for layer in self.convolutions: x = convolve(layer, x, graph.edge_index, edge)
         total = x.new_zeros(len(graph.n_sites), x.shape[1]).index_add(0, graph.crystal, x) # (B, C)
         return self.dense(total/graph.n_sites[:, None])
-
-    def forward(self,
-        graph: GraphBatch, # B crystals
-    ) -> dict: # the head's answer
-        return self.head(self.features(graph))

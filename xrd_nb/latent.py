@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from .core import XrdInputError, known_rows, provenance, write_json
 from .crystals import CrystalTable
-from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions
+from .datasets import PROPERTY_UNITS, PatternDataset, element_fractions, pattern_loader
 from .embeddings import check_features, compare_features, knn_hits, principal_components
 from .evaluation import bootstrap_interval, level_columns, paired_difference
 from .profiles import LINE_RANGE
@@ -169,7 +169,7 @@ def asked_crystals(
     data, rng = prepare(crystals, 'space_group', split), np.random.default_rng(seed)
     some = np.sort(np.concatenate([rng.permutation(np.flatnonzero(data.fold == fold))[:most] for fold, most in (('train', taught), ('test', asked))]))
     train, dataset = data.fold[some] == 'train', data.dataset(some, 'ideal')
-    patterns = torch.cat([dataset[list(range(a, min(a + 256, len(some))))]['pattern'] for a in range(0, len(some), 256)])
+    patterns = torch.cat([batch['pattern'] for batch in pattern_loader(dataset, 256)])
     return AskedCrystals(data.crystals[some], patterns, data.target[some], train, data.key[some[~train]])
 
 # %% ../nbs/21_latent.ipynb #7b10aa02

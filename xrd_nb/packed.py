@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
-from .core import XrdInputError
+from .core import XrdInputError, written_aside
 from .crystals import CrystalTable, holds_lists, ragged_column
 
 # %% ../nbs/01_packed.ipynb #1f6fb83e
@@ -69,19 +69,17 @@ def packed_columns(
 def write_packed(
     crystals: CrystalTable, # N crystals
     path: str|Path, # file to write; its folder is made
-    level: int=19, # effort of the compression, 1..22
 ) -> Path: # the same path
     "Write crystals as a packed Parquet file (zstd)."
     import pyarrow as pa, pyarrow.parquet as pq
-    data, path = pa.Table.from_pandas(packed_frame(crystals), preserve_index=False), Path(path)
+    data = pa.Table.from_pandas(packed_frame(crystals), preserve_index=False)
     told = [c for c in data.column_names if pa.types.is_floating(data.schema.field(c).type)] # values that hardly repeat
     for name, column in packed_columns(crystals).items(): data = data.append_column(name, column)
     data = data.replace_schema_metadata({**data.schema.metadata, NOTE: str(STEPS)})
     split = {c: 'BYTE_STREAM_SPLIT' for c in (*told, 'lattice.list.element', 'folded.list.element')} # high bytes and low bytes apart
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(data, path, compression='zstd', compression_level=level, column_encoding=split,
-                   use_dictionary=[c if c in crystals.frame else f'{c}.list.element' for c in data.column_names if c not in told and c not in ('lattice', 'folded')])
-    return path
+    repeated = [c if c in crystals.frame else f'{c}.list.element' for c in data.column_names if c not in told and c not in ('lattice', 'folded')]
+    with written_aside(path) as part: pq.write_table(data, part, compression='zstd', compression_level=19, column_encoding=split, use_dictionary=repeated)
+    return Path(path)
 
 def unpack(
     data, # pyarrow Table of a packed file
