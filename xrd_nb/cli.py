@@ -233,7 +233,7 @@ def train(
     crystals: CrystalsOption = ['bundled'],
     task: Annotated[str, typer.Option(help='crystal_system, extinction_group, space_group, formation_energy_per_atom, band_gap, e_above_hull, density, bulk_modulus, shear_modulus; properties: all of them at once; everything: the space group as well')] = 'space_group',
     model: Annotated[str, typer.Option(help='fcn, fcn_log, fcn_residual, transformer, vae, fcn_mlp, fcn_elements, composition_mlp, cgcnn')] = 'fcn',
-    size: Annotated[Optional[str], typer.Option(help='of the network: small, paper or large for an fcn, for fcn_log and fcn_residual faint too; small or base for a transformer; width of the latent for a vae')] = None,
+    size: Annotated[Optional[str], typer.Option(help='of the network: small, paper or large for an fcn, for fcn_log and fcn_residual faint too; small, paper or residual for fcn_mlp and fcn_elements; small or base for a transformer; width of the latent for a vae')] = None,
     split: Annotated[str, typer.Option(help='random, formula or prototype: no crystal, no formula or no structure type stands in training and test alike')] = 'formula',
     epochs: Annotated[int, typer.Option(help='passes over the training crystals')] = 30,
     batch_size: Annotated[int, typer.Option(help='patterns a step')] = 64,

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from .core import GREY, XrdInputError, data_file, left_out, style, write_json
 from .crystals import CrystalTable
-from .datasets import N_ELEMENTS, fold_of, network_input, split_keys
+from .datasets import N_ELEMENTS, PROPERTY_UNITS, fold_of, network_input, split_keys
 from .embeddings import MAP_COLOURS, MOST_PATTERNS, check_features, compare_features, feature_scale, latent_map, map_html, pca_features, plot_map, principal_components
 from .identify import read_identifier
 from .measured import read_pattern, to_grid
@@ -254,7 +254,7 @@ def draw_map(
         low, high = np.nanquantile(values.astype(float), [0.02, 0.98]) if known.any() else (0, 1)
         ax.scatter(*points[~known, :2].T, s=4, c=GREY, lw=0)
         drawn = ax.scatter(*points[known, :2].T, s=6, c=values[known].astype(float), cmap='cividis', vmin=low, vmax=high, lw=0)
-        figure.colorbar(drawn, label=colour.replace('_', ' '), shrink=0.6)
+        figure.colorbar(drawn, label=f'{colour.replace("_", " ")} ({PROPERTY_UNITS[colour]})' if colour in PROPERTY_UNITS else colour.replace('_', ' '), shrink=0.6)
         ax.set(aspect='equal', xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
     else:

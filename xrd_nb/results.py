@@ -7,8 +7,8 @@ __all__ = ['FORMAT', 'SYMMETRY_BASELINES', 'ids_hash', 'make_result', 'is_symmet
            'write_result', 'read_result', 'read_results', 'network_name', 'recipe', 'long_table', 'figure_text',
            'symmetry_grid', 'symmetry_details', 'property_details', 'property_line', 'leakage_details', 'icsd_details',
            'paired_details', 'known_runs', 'stages', 'run_details', 'train_command', 'train_commands', 'all_tables',
-           'markdown_table', 'draw_bars', 'plot_symmetry_results', 'plot_property_results', 'write_tables',
-           'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
+           'markdown_table', 'draw_points', 'name_splits', 'plot_symmetry_results', 'plot_property_results',
+           'write_tables', 'demo_table', 'runs_in_short', 'identify_table', 'peers_table']
 
 # %% ../nbs/24_results.ipynb #d06c1940
 import hashlib, json, re, shlex
@@ -383,48 +383,48 @@ def markdown_table(
     return '\n'.join([cells(table.columns), '|' + '---|'*len(table.columns), *map(cells, table.itertuples(index=False, name=None))])
 
 # %% ../nbs/24_results.ipynb #8c1c66a8
-def draw_bars(
+def draw_points(
     ax, # matplotlib Axes
-    table: pd.DataFrame, # of `long_table`, one rendering, one level or property; networks only
-    name: str, # 'top1' or 'mae'
-    lines: dict, # {split: {line style: value}}: the baselines
-    networks: list, # in the order of their colours, the same in every panel
-    splits: list, # the groups
+    table: pd.DataFrame, # who answers, split, value, low and high (NaN: no interval), cut: whether training was
+    names: list, # who answers, from above
 ) -> None:
-    "Bars of all networks, grouped by split, with intervals and baselines; hatched where training was cut."
-    from matplotlib.colors import to_rgba
-    table = table[~table['other_crystals']].assign(cut=table['epochs_done'] < table['epochs_planned'])
-    width = 0.8/len(networks)
-    for j, network in enumerate(networks):
-        mine = table[table['network'] == network].groupby('split')[[name, f'{name}_low', f'{name}_high', 'cut']].mean().reindex(splits)
-        error = np.abs(mine[[f'{name}_low', f'{name}_high']].to_numpy().T - mine[name].to_numpy())
-        ax.bar(np.arange(len(splits)) - 0.4 + width*(j + 0.5), mine[name], width*0.92, yerr=error, error_kw=dict(lw=0.7), label=network,
-               color=to_rgba(f'C{j % 7}', 1 if j < 7 else 0.4), edgecolor='white', # seven colours, then the same paler
-               hatch=['//' if c > 0 else '' for c in mine['cut']])
-    for i, split in enumerate(splits):
-        for line, value in lines.get(split, {}).items(): ax.hlines(value, i - 0.45, i + 0.45, color=GREY, lw=0.8, ls=line)
-    ax.set_xticks(range(len(splits)), splits)
-    ax.set_xlim(-0.5, len(splits) - 0.5)
+    "A row a network or baseline, a point a split with its interval; hollow where training was cut."
+    for j, split in enumerate(SPLITS):
+        mine = table[table['split'] == split].groupby('who')[['value', 'low', 'high', 'cut']].mean().reindex(names)
+        if mine['value'].isna().all(): continue
+        y = np.arange(len(names)) + 0.25*(j - 1)
+        ax.hlines(y, mine['low'], mine['high'], color=f'C{j}', lw=0.8)
+        ax.scatter(mine['value'], y, s=12, c=np.where(mine['cut'] > 0, 'white', f'C{j}'), edgecolors=f'C{j}', lw=0.8, label=split, zorder=2)
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis='y', lw=0.3)
+
+def name_splits(
+    figure, # matplotlib Figure with panels of `draw_points`
+) -> None:
+    "One legend of the splits for all panels."
+    entries = {name: handle for ax in figure.axes for handle, name in zip(*ax.get_legend_handles_labels())}
+    figure.legend([entries[s] for s in SPLITS if s in entries], [s for s in SPLITS if s in entries], loc='outside upper center', ncols=3)
 
 # %% ../nbs/24_results.ipynb #22e3675a
 def plot_symmetry_results(
     table: pd.DataFrame, # of `long_table` for symmetry, one data set
 ): # matplotlib Figure
-    "Top-1 accuracy by level (columns), rendering (rows) and split (groups)."
+    "Top-1 accuracy by level (columns), rendering (rows) and split (colours)."
     import matplotlib.pyplot as plt
+    table = table[~table['other_crystals']]
     levels, renderings = ('crystal_system', 'extinction_group', 'space_group'), [r for r in ('ideal', 'lab') if (table['rendering'] == r).any()]
-    groups = list(table['network'].unique()), [s for s in SPLITS if (table['split'] == s).any()]
-    figure, axes = plt.subplots(len(renderings), 3, figsize=(7.5, 0.6 + 1.9*len(renderings)), sharey=True, squeeze=False)
+    columns = dict(value='top1', low='top1_low', high='top1_high')
+    learned = table.assign(who=table['network'], cut=table['epochs_done'] < table['epochs_planned'], **{k: table[c] for k, c in columns.items()})
+    simple = [table.assign(who=who, cut=False, value=table[c], low=np.nan, high=np.nan) for c, who in (('nearest_top1', 'nearest training pattern'), ('baseline_top1', 'most frequent class')) if c in table]
+    names = [*dict.fromkeys(table['network']), *(t['who'].iloc[0] for t in simple if len(t))]
+    every = pd.concat([learned, *simple])
+    figure, axes = plt.subplots(len(renderings), 3, figsize=(9, 0.6 + len(renderings)*(0.5 + 0.18*len(names))), sharex=True, sharey=True, squeeze=False)
     for row, rendering in zip(axes, renderings):
         for ax, level in zip(row, levels):
-            here = table[(table['rendering'] == rendering) & (table['level'] == level)]
-            if not len(here): continue
-            first = here[~here['other_crystals']].groupby('split').first()
-            lines = {s: {line: r[c] for line, c in ((':', 'baseline_top1'), ('--', 'nearest_top1')) if c in r and np.isfinite(r[c])} for s, r in first.iterrows()}
-            draw_bars(ax, here, 'top1', lines, *groups)
-            ax.set(ylim=(0, 1), xlabel=level.replace('_', ' '))
-        row[0].set_ylabel(f'accuracy, {rendering}')
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside upper center', ncols=4)
+            draw_points(ax, every[(every['rendering'] == rendering) & (every['level'] == level)], names)
+            ax.set(xlim=(0, 1), xlabel=f'{level.replace("_", " ")}, {rendering}', xticks=np.arange(0, 1.01, 0.2))
+    name_splits(figure)
     return figure
 
 # %% ../nbs/24_results.ipynb #daf7abab
@@ -432,20 +432,25 @@ def plot_property_results(
     table: pd.DataFrame, # of `long_table` for properties, one data set
     rendering: str='ideal', # which one to draw
 ): # matplotlib Figure
-    "Mean absolute errors by property (panels) and split (groups)."
+    "Mean absolute errors by property (panels) and split (colours), along a logarithm: baselines are many times as large."
     import matplotlib.pyplot as plt
-    table = table[table['rendering'] == rendering]
-    names = list(table['property'].unique())
-    wide, learned = min(len(names), 3), table['predicted_by'] == 'network'
-    groups = list(table['network'][learned].unique()), [s for s in SPLITS if (table['split'] == s).any()]
-    figure, axes = plt.subplots(-(-len(names)//wide), wide, figsize=(2.5*wide + 0.5, 0.6 + 2*-(-len(names)//wide)), squeeze=False)
-    for ax in axes.ravel()[len(names):]: ax.axis('off')
-    for ax, name in zip(axes.ravel(), names):
-        here = table[table['property'] == name]
-        mean = here[(here['predicted_by'] == 'training mean') & ~here['other_crystals']].groupby('split')['mae'].first()
-        draw_bars(ax, here[here['predicted_by'] == 'network'], 'mae', {s: {'--': v} for s, v in mean.items()}, *groups)
-        ax.set(xlabel=name.replace('_', ' '), ylabel=f'MAE ({here["unit"].iloc[0]})')
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc='outside upper center', ncols=3)
+    from matplotlib.ticker import LogLocator
+    table = table[(table['rendering'] == rendering) & ~table['other_crystals'] & (table['predicted_by'] != 'training median')]
+    learned, properties = table['predicted_by'] == 'network', list(table['property'].unique())
+    every = table.assign(who=np.where(learned, table['network'], table['predicted_by']), cut=learned & (table['epochs_done'] < table['epochs_planned']),
+                         value=table['mae'], low=table['mae_low'], high=table['mae_high'])
+    names = [*dict.fromkeys(every['who'][learned]), *dict.fromkeys(every['who'][~learned])]
+    wide, high = min(len(properties), 3), -(-len(properties)//3)
+    figure, axes = plt.subplots(high, wide, figsize=(2.4*wide + 1.5, 0.6 + high*(0.6 + 0.2*len(names))), sharey=True, squeeze=False)
+    for ax in axes.ravel()[len(properties):]: ax.axis('off')
+    for ax, name in zip(axes.ravel(), properties):
+        here = every[every['property'] == name]
+        draw_points(ax, here, names)
+        ax.set(xscale='log', xlabel=f'{name.removesuffix("_per_atom").replace("_", " ")} ({here["unit"].iloc[0]})')
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter('{x:g}')
+        ax.xaxis.set_minor_formatter('')
+    name_splits(figure)
     return figure
 
 # %% ../nbs/24_results.ipynb #f1f182fc
