@@ -160,7 +160,8 @@ def test_shares_of_batches():
         assert sorted(itertools.chain(*joined)) == sorted(itertools.chain(*alone)) and len(set(itertools.chain(*joined))) == n # every crystal once
         assert joined[:-2] == [sorted(batch) for batch in alone[:-2]] # the same batches in the same order
         assert all(step and abs(len(step) - len(other)) <= 1 for steps in zip(*together) for step, other in itertools.pairwise([*steps, steps[0]]))
-        if n % 16 == 0 or n % 16 >= ranks: assert joined == [sorted(batch) for batch in alone]
+        assert not mixed or min(len(step) for steps in together for step in steps) >= 2 # one crystal alone can't be normalised
+        if n % 16 == 0 or n % 16 >= ranks*(1 + mixed): assert joined == [sorted(batch) for batch in alone]
 
 
 def test_odd_values_and_rests():

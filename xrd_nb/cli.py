@@ -219,10 +219,12 @@ def invent(
     seed: Annotated[int, typer.Option(min=0, help='of everything that is drawn')] = 0,
 ):
     "Invent a crystal for each given one, of the same space group and elements, to learn symmetry from."
+    from xrd_nb.datasets import prototype_keys
     from xrd_nb.variation import invented
     check_output(out, crystals, ('.parquet',))
     table = load_crystals(crystals)
     made = invented(table, seed)
+    made.frame['prototype'] = prototype_keys(made) # told here, since a machine that trains may have no means to find it
     made.to_parquet(out)
     finish(table.rejected, f'{len(made):,} crystals in {out}, after {len(table):,}; give them to xrd-nb train beside those')
 
@@ -306,12 +308,16 @@ def run_crystals(
     crystals: list|None, # what the user named; None: the run's own
 ) -> CrystalTable: # at least one crystal
     "The crystals to look at with a trained network."
+    from xrd_nb.runs import data_name
+    from xrd_nb.store import crystals_hash
     from xrd_nb.training import read_config
     named = crystals or read_config(run)['crystals']
     if not named: raise XrdInputError('does not say where its crystals came from; name them with --crystals', run)
     if not crystals and (gone := [p for p in ([named] if isinstance(named, str) else named) if p != 'bundled' and not Path(p).exists()]):
         raise XrdInputError(f'its crystals are not at {gone[0]} any more; name them with --crystals', run)
-    return load_crystals(named)
+    found = load_crystals(named)
+    if not crystals and crystals_hash(found) != read_config(run)['crystals_hash']: raise XrdInputError(f'learned from other crystals than now stand in {data_name(named)}; name with --crystals those to ask about', run)
+    return found
 
 # %% ../nbs/30_cli.ipynb #34095e60
 @app.command(name='table', epilog='Example: xrd-nb table nbs/results/runs -o tables')

@@ -442,17 +442,20 @@ def join_tables(
     tables: list, # CrystalTables
     names: list, # of the tables, to tell equal ids apart
 ) -> CrystalTable: # all their crystals, in order
-    "Put tables end to end; an id that an earlier table has gets the name of its own table in front."
+    "Put tables end to end; an id that an earlier table has gets the name of its own table in front, and the column `first_id` keeps what it was."
     frames, known = [], set()
     for table, name in zip(tables, names, strict=True):
         ids = old = table.frame['id'].astype(str)
+        first = table.frame['first_id'].fillna(old) if 'first_id' in table.frame else old
         for again in ('', *(f' {n}' for n in range(2, len(tables) + 1))): ids = ids.where(~ids.isin(known), f'{name}{again}:' + old)
-        frames.append(table.frame.assign(id=ids))
+        frames.append(table.frame.assign(id=ids, first_id=first))
         known |= set(ids)
     start = np.concatenate([[0], np.cumsum([len(t.frac) for t in tables])])
     offset = np.concatenate([[0], *(t.site_offset[1:] + s for t, s in zip(tables, start))])
     arrays = [np.concatenate([getattr(t, a) for t in tables]) for a in ('lattice', 'frac', 'number', 'occupancy', 'b_iso')]
-    return CrystalTable(arrays[0], offset, *arrays[1:], pd.concat(frames, ignore_index=True),
+    frame = pd.concat(frames, ignore_index=True)
+    if (frame['id'] == frame['first_id']).all(): frame = frame.drop(columns='first_id') # nothing was called twice
+    return CrystalTable(arrays[0], offset, *arrays[1:], frame,
                         pd.concat([t.rejected for t in tables], ignore_index=True))
 
 # %% ../nbs/01_crystals.ipynb #b3238320

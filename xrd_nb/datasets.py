@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['SYMMETRY_TASKS', 'PROPERTY_UNITS', 'TASKS', 'PLAUSIBLE', 'FOLDS', 'SPLITS', 'EFFECTS', 'CONDITIONS', 'COARSE_SCANS',
            'SMOOTHED_SCANS', 'SWAPPED', 'N_ELEMENTS', 'properties_of', 'property_values', 'targets', 'has_target',
-           'fold_of', 'orbits', 'prototype_key', 'prototype_keys', 'first_ids', 'split_keys', 'draw_conditions',
-           'draw_sampling', 'sampled', 'draw_scans', 'PatternDataset', 'network_input', 'EpochBatches',
-           'pattern_loader', 'keep_to_one_core', 'element_fractions']
+           'fold_of', 'orbits', 'prototype_key', 'prototype_keys', 'first_ids', 'formula_keys', 'split_keys',
+           'draw_conditions', 'draw_sampling', 'sampled', 'draw_scans', 'PatternDataset', 'network_input',
+           'EpochBatches', 'pattern_loader', 'keep_to_one_core', 'element_fractions']
 
 # %% ../nbs/10_datasets.ipynb #b03da64e
 import hashlib, os
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 from .core import XrdInputError, written_aside
-from .crystals import CrystalTable, in_parallel
+from .crystals import CrystalTable, formulas, in_parallel
 from .measured import background, rebin
 from .profiles import GRID, IDEAL, LINE_RANGE, Instrument, Sample, random_conditions, random_mask, render
 from .reflections import Reflections, powder_reflections
@@ -151,10 +151,15 @@ SPLITS = ('random', 'formula', 'prototype')
 def first_ids(
     crystals: CrystalTable, # N crystals
 ) -> np.ndarray: # (N,) of str
-    "Ids, where a copy from a table given again, 'amcsd:17', counts as what it is a copy of, '17'."
-    ids = crystals.frame['id'].astype(str)
-    original = ids.str.partition(':')[2]
-    return original.where(original.isin(set(ids)), ids).to_numpy()
+    "Ids, where a copy from a table given again, 'amcsd:17', counts as what it is a copy of, '17': the names before tables were joined."
+    frame = crystals.frame
+    return (frame['first_id'].fillna(frame['id']) if 'first_id' in frame else frame['id']).astype(str).to_numpy()
+
+def formula_keys(
+    crystals: CrystalTable, # N crystals
+) -> np.ndarray: # (N,) of str
+    "Reduced formulas, however a crystal's own is spelt; an invented crystal has a name instead."
+    return np.where(is_invented(crystals), crystals.frame['formula'].astype(str), formulas(crystals)) if len(crystals) else np.zeros(0, str)
 
 def split_keys(
     crystals: CrystalTable, # N crystals
@@ -163,7 +168,7 @@ def split_keys(
     "What must not stand on both sides of a split."
     if split not in SPLITS: raise XrdInputError(f'unknown split {split!r}; use one of {", ".join(SPLITS)}')
     if split == 'random': return first_ids(crystals)
-    if split == 'formula': return crystals.frame['formula'].astype(str).to_numpy()
+    if split == 'formula': return formula_keys(crystals)
     return prototype_keys(crystals)
 
 # %% ../nbs/10_datasets.ipynb #cc32ab98
@@ -320,7 +325,7 @@ class EpochBatches(Sampler):
         order, first = np.arange(self.n), 0
         if self.shuffle: order, first = np.random.default_rng([self.seed, self.epoch]).permutation(self.n), self.epoch*self.n
         border = [*range(0, self.n, self.batch_size), self.n]
-        least = max(self.ranks, 2*self.shuffle) # normalisation over a batch needs two
+        least = self.ranks*(2 if self.shuffle else 1) # normalisation over a share needs two
         if self.n and self.n - border[-2] < least <= border[-2]: border[-2] = self.n - least # a rest too small for all borrows from the batch before
         for a, b in pairwise(border): yield (first + order[a+self.rank:b:self.ranks]).tolist()
 

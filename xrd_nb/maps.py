@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BOOKKEEPING', 'Untold', 'weights_file', 'open_network', 'Seen', 'with_symmetry', 'see_crystals', 'pattern_files',
-           'see_patterns', 'Projection', 'fit_projection', 'fingerprint', 'spare', 'keep_map', 'open_map', 'held_back',
-           'measure_map', 'draw_map', 'star_frame', 'map_onto', 'write_map', 'map_run']
+           'see_patterns', 'Projection', 'fit_projection', 'fingerprint', 'spare', 'keep_map', 'open_map',
+           'split_of_run', 'held_back', 'measure_map', 'draw_map', 'star_frame', 'map_onto', 'write_map', 'map_run']
 
 # %% ../nbs/27_maps.ipynb #3efd54ab
 import hashlib, json, zlib
@@ -200,24 +200,31 @@ def open_map(
     return projection, points, frame.drop(columns=axes)
 
 # %% ../nbs/27_maps.ipynb #a428644e
+def split_of_run(
+    run: str|Path|None, # as of `weights_file`
+) -> str: # one of `SPLITS`
+    "How a network's crystals were split."
+    if run is not None and Path(run).is_dir(): return read_config(run)['settings']['split']
+    return read_identifier(weights_file(run))[1].get('training', {}).get('settings', {}).get('split', 'formula')
+
 def held_back(
     run: str|Path|None, # as of `weights_file`
     crystals: CrystalTable, # N crystals
 ) -> np.ndarray: # bool, (N,)
     "Which crystals a network has not learned from: its test fold, and strangers with nothing in training that its split would keep together with them."
     if run is None or not Path(run).is_dir(): # an identifier keeps no list, but folds never move
-        split = read_identifier(weights_file(run))[1].get('training', {}).get('settings', {}).get('split', 'formula')
-        return (fold_of(split_keys(crystals, split)) == 'test') & ~is_invented(crystals)
+        return (fold_of(split_keys(crystals, split_of_run(run))) == 'test') & ~is_invented(crystals)
     told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
     held = np.array(ids.isin(told.id[told.fold == 'test'].astype(str)))
     strange = ~np.array(ids.isin(told.id.astype(str)))
-    if strange.any(): held[strange] = ~pd.Series(split_keys(crystals[strange], read_config(run)['settings']['split'])).isin(told.key[told.fold != 'test'])
+    if strange.any(): held[strange] = ~pd.Series(split_keys(crystals[strange], split_of_run(run))).isin(told.key[told.fold != 'test'])
     return held & ~is_invented(crystals)
 
 def measure_map(
     seen: Seen, # N crystals
     points: np.ndarray, # their places on the map, (N, dim)
     held: np.ndarray, # of `held_back`, bool, (N,): these are asked, the others are their neighbours; where all are held, half of the formulas
+    key: np.ndarray, # what the split keeps together, (N,) of str: intervals draw whole groups
     most: int=2000, # crystals that trustworthiness looks at, since it compares all with all
 ) -> pd.DataFrame: # from `compare_features`, with trustworthiness; empty where too few crystal systems are known
     "The network's features and its map beside principal components of the patterns."
@@ -231,7 +238,7 @@ def measure_map(
     plain = lambda dim: pca_features(roots[taught], roots[asked], dim)
     own = lambda x: (x[taught], x[asked])
     table = compare_features({'network': own(seen.features), 'its map': own(points), 'PCA of the patterns': plain(seen.features.shape[1]),
-                              'PCA map of the patterns': plain(points.shape[1])}, system[taught].to_numpy(int), system[asked].to_numpy(int))
+                              'PCA map of the patterns': plain(points.shape[1])}, system[taught].to_numpy(int), system[asked].to_numpy(int), group=key[asked])
     flat = principal_components(roots[:most], points.shape[1]).transform(roots[:most])
     scaled = (seen.features - seen.features.mean(0))/feature_scale(seen.features)
     k = min(10, (min(len(points), most) - 1)//3)
@@ -346,7 +353,7 @@ def map_run(
     places = projection.place(everything) if projection else latent_map(everything, method, dim=dim)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_map(places[:n], seen.frame, colour, out, seen.patterns if n <= MOST_PATTERNS else None, star_frame(places[n:], names) if names else None)
-    table = measure_map(seen, places[:n], held_back(run, crystals)[seen.lined])
+    table = measure_map(seen, places[:n], held_back(run, crystals)[seen.lined], split_keys(crystals, split_of_run(run))[seen.lined])
     table.to_csv(out.with_suffix('.csv'), index=False)
     for old in (out.with_suffix('.json'), out.with_suffix('.parquet')): old.unlink(missing_ok=True) # of a former map of this name
     if projection: keep_map(out, projection, places[:n], seen.frame)

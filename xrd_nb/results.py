@@ -72,7 +72,7 @@ def check_training(
     "Refuse a record of a training that can't be told in words."
     settings, training = one['settings'], one['training']
     if not isinstance(settings, dict) or not isinstance(training, dict): stop('settings, training and provenance are not objects')
-    if not all(isinstance(settings.get(k), str) for k in ('task', 'model', 'size', 'split')): stop('settings lack task, model, size or split')
+    if not all(isinstance(settings.get(k), str) for k in ('task', 'model', 'size', 'split')) or not isinstance(settings.get('conditions', ''), str): stop('settings lack task, model, size, split or conditions')
     if not all(isinstance(training.get(k) or '', str) for k in ('start', 'device', 'date')) or not isinstance(training.get('crystals', ''), str): stop('training: start, crystals, device and date are no text')
     if not all(isinstance(training.get(k) or 0, (int, float)) for k in ('seconds', 'patterns_per_second')): stop('training: seconds and patterns_per_second are no numbers')
 
@@ -88,6 +88,7 @@ def check_result(
     if not all(isinstance(result[k], str) for k in _TEXT): stop('names are not text')
     if not all(type(result[k]) is int and 0 <= result[k] < 2**63 for k in (*_COUNTS, 'seed')): stop('counts are not whole numbers')
     if not all(isinstance(result[k], dict) for k in ('settings', 'training', 'provenance')): stop('settings, training and provenance are not objects')
+    if not isinstance(result['provenance'].get('versions') or {}, dict): stop('versions are no object')
     if result['format'] != FORMAT: stop(f'has format {result["format"]}; this version reads {FORMAT}')
     if result['split'] not in SPLITS: stop(f'unknown split {result["split"]!r}')
     further = {name: columns for name, columns in _FURTHER.items() if name in result}
@@ -96,6 +97,7 @@ def check_result(
         if not isinstance(rows, list) or not all(isinstance(r, dict) and set(columns) <= set(r) for r in rows): stop(f'{table}: rows lack {", ".join(columns)}')
         values = [v for r in rows for k, v in r.items() if k not in _WORDS and v is not None]
         if not all(isinstance(v, (int, float)) and abs(v) < 1e300 for v in values): stop(f'{table}: some values are not numbers')
+        if not all(isinstance(v, str) for r in rows for k, v in r.items() if k in _WORDS) or not all(isinstance(r.get('in_training', True), bool) for r in rows): stop(f'{table}: words are not text')
     members = result.get('members', [])
     for runs in (members, *(one.get('before', []) for one in (result, *members) if isinstance(one, dict))):
         whole = isinstance(runs, list) and all(isinstance(one, dict) and isinstance(one.get('name'), str) and type(one.get('epochs_done')) is int and {'settings', 'training'} <= set(one) for one in runs)
@@ -120,7 +122,8 @@ def write_result(
     if path.exists():
         try: there = read_result(path)
         except XrdInputError: there = result # damaged: replaced
-        if any(there[k] != result[k] for k in ('settings', 'test_ids', 'data')):
+        made = lambda r: [r[k] for k in ('name', 'settings', 'test_ids', 'data', 'n_train')] + [[one['name'] for one in r.get('members', [])], *(r['training'].get(k) for k in ('start', 'crystals'))]
+        if made(there) != made(result):
             raise XrdInputError('is the result of another run of this name; rename the folder of one of them, or give another results folder', path)
     return write_json(path, check_result(result, path))
 
@@ -313,7 +316,8 @@ def stages(
     later: tuple=(), # those that went on from it
 ) -> list[str]: # names, the first run first; it may itself have begun with weights of an unknown one, whose name then stands in front
     "A run and those whose weights it went on from, one after the other."
-    before = Path(runs[name]['training'].get('start') or '').parent.name if name in runs else ''
+    start = Path(runs[name]['training'].get('start') or '') if name in runs else Path()
+    before = start.parent.name if start.name == 'model.safetensors' else start.name # of a run, or of a file of weights
     return [*(stages(before, runs, (name, *later)) if before and before not in (name, *later) else []), name] # a run may start from another folder's run of the same name
 
 # %% ../nbs/24_results.ipynb #52f80952
@@ -340,10 +344,11 @@ def train_command(
 ) -> str: # a line for the shell
     "The xrd-nb train command behind a result; crystals and the weights it started from stand there by their bare names."
     from xrd_nb.training import train_options
-    start = result['training'].get('start')
+    start = Path(result['training'].get('start') or '')
+    begin = f'--start runs/{start}' if start.name == 'model.safetensors' else f'--start {start.name}' if start.name else '' # weights of a run, or a file like the crystals
     names = result['training'].get('crystals', result['data']).split('+') # those asked about may be others
     crystals = [f'--crystals {shlex.quote(name)}.parquet' for name in names if name not in ('', 'bundled')] # '': a run in Python that did not say
-    parts = [*crystals, train_options(result['settings']), *([f'--start runs/{start}'] if start else []), f'--out runs/{result["name"]}']
+    parts = [*crystals, train_options(result['settings']), *[begin]*bool(begin), f'--out runs/{result["name"]}']
     return ' '.join(['xrd-nb train', *parts])
 
 def train_commands(
@@ -351,7 +356,7 @@ def train_commands(
 ) -> list[str]: # lines for the shell
     "The commands behind results, each run after the one that it started from."
     runs = known_runs(results)
-    return [train_command(runs[name]) if name in runs else f'# runs/{name}, where the next one starts, is not among these results'
+    return [train_command(runs[name]) if name in runs else f'# {name}, where the next one starts, is not among these results'
             for name in dict.fromkeys(step for name in runs for step in stages(name, runs))]
 
 # %% ../nbs/24_results.ipynb #f6ce957b

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['RENDERINGS', 'HeldOut', 'held_out', 'predictions', 'predicted_values', 'half_intervals', 'look_up', 'measure',
-           'measure_symmetry', 'measure_properties', 'test_scores', 'leakage', 'icsd_accuracies', 'paired_differences',
-           'neighbour_table', 'example_patterns', 'symmetry_sections', 'property_sections', 'key_figures',
-           'figure_data', 'data_name', 'run_record', 'result_of_run', 'report_run', 'leakage_section']
+           'measure_symmetry', 'measure_properties', 'learned_properties', 'test_scores', 'leakage', 'icsd_accuracies',
+           'paired_differences', 'neighbour_table', 'example_patterns', 'symmetry_sections', 'property_sections',
+           'key_figures', 'figure_data', 'data_name', 'run_record', 'result_of_run', 'report_run', 'leakage_section']
 
 # %% ../nbs/26_runs.ipynb #a6df3d1b
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from .core import XrdInputError, provenance, style
 from .crystals import CrystalTable
-from .datasets import PROPERTY_UNITS, prototype_keys
+from .datasets import PROPERTY_UNITS, formula_keys, prototype_keys
 from .embeddings import compare_features, latent_map, pca_features, plot_map
 from .ensembles import load_together
 from .evaluation import collapse, hits, paired_difference, level_columns, accuracy_by_class, plot_accuracy_by_class, plot_confusion, readable_symmetry, symmetry_table
@@ -60,7 +60,7 @@ def held_out(
 ) -> HeldOut: # at least one test crystal
     "Find the crystals that a run has not learned from."
     network, settings, scale = load_together([run, *others]) if others else load_run(run, unfinished=True)
-    try: learned = pd.read_parquet(Path(run)/'crystals.parquet')
+    try: learned = pd.read_parquet(Path(run)/'crystals.parquet', columns=['id', 'key', 'fold', 'target'])
     except (OSError, ValueError) as error: raise XrdInputError(f'lacks crystals.parquet, which tells what was learned: {str(error).splitlines()[0]}', run) from None
     if settings.task == 'everything': # asked for the symmetry, as the one question that all crystals answer
         settings = replace(settings, task='space_group')
@@ -68,8 +68,8 @@ def held_out(
     data = prepare(crystals, settings.task, settings.split, cache)
     test = ~pd.Series(data.key).isin(learned.key[learned.fold != 'test']).to_numpy() & ~is_invented(data.crystals) # np.isin takes minutes for strings
     if not test.any(): raise XrdInputError(f'the network has learned from every {settings.split} in these crystals; give others', run)
-    ids = data.crystals.frame['id'].astype(str)
-    train, valid = (~test & ids.isin(learned.id[learned.fold == fold].astype(str)).to_numpy() for fold in ('train', 'valid'))
+    known = pd.Series(data.crystals.frame['id'].astype(str) + '\n' + data.key) # crystals of other tables may be called alike
+    train, valid = (~test & known.isin(there.id.astype(str) + '\n' + there.key).to_numpy() for there in (learned[learned.fold == fold] for fold in ('train', 'valid')))
     if not settings.properties: learned = learned[learned.target > 0] # an answer unknown is none
     answers = np.array(learned.target[learned.fold == 'train'].tolist())
     return HeldOut(network, settings, scale, data, test, train, valid, learned, answers)
@@ -165,6 +165,12 @@ def measure_properties(
     return property_table(said, columns(held.data.target[held.test]), taught, units, dict(network=half_intervals(held, expected, watched)), group=held.group)
 
 # %% ../nbs/26_runs.ipynb #f0e04376
+def learned_properties(
+    held: HeldOut, # of a property task
+) -> np.ndarray: # positions in `held.properties`
+    "Those of which a training crystal has told."
+    return np.flatnonzero(np.isfinite(held.train_target.reshape(len(held.train_target), -1)).any(0))
+
 def test_scores(
     held: HeldOut, # from `held_out`
     answer: dict, # `predictions` for the test crystals
@@ -173,8 +179,8 @@ def test_scores(
     if not held.properties:
         prob, target = np.exp(answer['space_group']), held.data.target[held.test]
         return {level: hits(collapse(prob, level), level_columns(target, level)) for level in ('crystal_system', 'space_group')}
-    value = predicted_values(held, answer)[0]
-    return dict(zip(held.properties, abs(np.reshape(held.data.target[held.test], value.shape) - value).T))
+    value, taught = predicted_values(held, answer)[0], learned_properties(held)
+    return dict(zip(np.array(held.properties)[taught], abs(np.reshape(held.data.target[held.test], value.shape) - value)[:, taught].T))
 
 # %% ../nbs/26_runs.ipynb #4a085e50
 def leakage(
@@ -185,9 +191,8 @@ def leakage(
 ) -> pd.DataFrame: # of `leakage_table`; empty where the training crystals are not among those given
     "How the scores fare without test crystals that have relatives in training."
     if found is None: return pd.DataFrame()
-    frame = held.data.crystals.frame
     if prototypes is None and held.settings.split == 'prototype': prototypes = held.data.key
-    seen = seen_before(frame['formula'].to_numpy(), frame['space_group'].to_numpy(), held.train, held.test, found[1], prototypes)
+    seen = seen_before(formula_keys(held.data.crystals), held.data.crystals.frame['space_group'].to_numpy(), held.train, held.test, found[1], prototypes)
     return leakage_table(test_scores(held, answer), seen, group=held.group)
 
 # %% ../nbs/26_runs.ipynb #1d670cc3
@@ -265,7 +270,7 @@ def symmetry_sections(
     prob, target, system = np.exp(said['ideal']['space_group']), held.data.target[held.test], SG_TO_CS[held.data.target]
     sections = [Section('How often it is right', 'A crystal system, an extinction group and a space group for every test crystal. The baseline answers with the '
         'most frequent classes of the training crystals.', table=readable_symmetry(table),
-        note='ideal: one peak width of 0.1°, Kα1 only, as in the paper. lab: random laboratory conditions, as in training: widths, sizes, strains, misalignment, cell scales, background, counting noise. '
+        note='ideal: one peak width of 0.1°, Kα1 only, as in the paper. lab: random laboratory conditions: widths, sizes, strains, misalignment, cell scales, background, counting noise. '
              'Intervals: bootstrap over what the split keeps together: crystals, formulas or structure types.')]
     style(width=6, height=4)
     sections.append(Section('Which systems it confuses', figure=plot_confusion(prob, target), caption='Confusion matrix of the crystal systems, ideal rendering: rows are the truth, columns the answers.'))
@@ -298,7 +303,8 @@ def property_sections(
     style()
     sections = [Section('How far off it is', 'Errors, beside those of answering with the mean or median of the training crystals, and with the value of the most similar training pattern.',
                         table=readable_properties(table), note='MAE: mean absolute error; its interval by a bootstrap. The 90 % intervals were calibrated on the validation crystals.')]
-    for k, name in enumerate(held.properties):
+    for k in learned_properties(held):
+        name = held.properties[k]
         known, label = np.isfinite(target[:, k]), name.replace('_', ' ')
         if not known.any(): continue
         figure = plot_parity(value[known, k], target[known, k], label, PROPERTY_UNITS[name])
@@ -337,7 +343,8 @@ def figure_data(
         classes = accuracy_by_class(prob, target, held.train_target).to_dict('list')
         return dict(along=along, confusion=np.bincount(7*true + said, minlength=49).reshape(7, 7), classes=classes)
     value = predicted_values(held, answer)[0]
-    pairs = {name: [(t, v) for t, v in zip(*columns) if np.isfinite(t)][:200] for name, *columns in zip(held.properties, np.reshape(target, value.shape).T, value.T)}
+    columns = {held.properties[k]: (np.reshape(target, value.shape)[:, k], value[:, k]) for k in learned_properties(held)}
+    pairs = {name: [(t, v) for t, v in zip(*both) if np.isfinite(t)][:200] for name, both in columns.items()}
     return dict(along=along, parity={name: np.round(some, 4) for name, some in pairs.items()})
 
 # %% ../nbs/26_runs.ipynb #54b93f08
@@ -419,7 +426,7 @@ def report_run(
     tables['leakage'] = leaks = pd.DataFrame(kept[0]['leakage'])
     if len(leaks): sections.append(leakage_section(leaks, not s.properties))
     if against: sections.append(Section('Beside another network', f'Hits or errors minus those of the run {Path(against).name} on the same crystals.', table=pairs.round(4)))
-    curve = Section('How it was trained', f'{kept[0]["epochs_done"]} of {s.epochs} epochs of {len(held.train_target):,} crystals, every pattern drawn under new random conditions.',
+    curve = Section('How it was trained', f'{kept[0]["epochs_done"]} of {s.epochs} epochs of {len(held.train_target):,} crystals, patterns drawn under {s.conditions} conditions' + (', new ones every epoch.' if s.conditions != 'ideal' else '.'),
                     figure=plot_learning_curve(run), caption='Loss on training and validation crystals by epoch.')
     lead = (f'{"A network" if not others else f"{1 + len(others)} networks together"} ({s.model}, {s.size}) learned {s.task.replace("_", " ")} from {len(held.train_target):,} crystals and {"was" if not others else "were"} asked about '
             f'{held.test.sum():,} others; no {"crystal" if s.split == "random" else s.split} stands on both sides.')
@@ -427,7 +434,9 @@ def report_run(
                         dict(settings=vars(s), results=table, **tables), provenance(s.seed, device_name()))
     plt.close('all')
     remarks = f'asked about {held.test.sum():,} of {len(held.test):,} crystals: those that stand apart from all {len(held.learned):,} of the run but its test fold, by {s.split}\n' if data else ''
-    if kept[0]['epochs_done'] < s.epochs: remarks += f'the run is not finished: {kept[0]["epochs_done"]} of {s.epochs} epochs\n'
+    unfinished = lambda run, epochs: f'the run {Path(run).resolve().name} is not finished: {epochs} of {read_config(run)["settings"]["epochs"]} epochs\n'
+    if kept[0]['epochs_done'] < s.epochs: remarks += unfinished(run, kept[0]['epochs_done'])
+    if against and not (Path(against)/'model.safetensors').exists(): remarks += unfinished(against, run_record(against)['epochs_done'])
     return page, (readable_properties if s.properties else readable_symmetry)(table), remarks, held.data.rejected
 
 # %% ../nbs/26_runs.ipynb #d3557820

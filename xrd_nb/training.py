@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['MUON_RATE', 'UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no_gap', 'make_optimisers', 'Learner',
-           'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share', 'EpochLog', 'find_checkpoint',
-           'read_config', 'run_table', 'train_options', 'labels_hash', 'train', 'make_loaders', 'start_from',
-           'split_of', 'RunBar', 'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run',
+           'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share', 'EpochLog', 'read_checkpoint',
+           'find_checkpoint', 'read_config', 'run_table', 'train_options', 'labels_hash', 'train', 'make_loaders',
+           'start_from', 'split_of', 'RunBar', 'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run',
            'record_crystals', 'predict', 'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #b5c599d8
@@ -162,7 +162,7 @@ class Learner(pl.LightningModule):
         place = self.settings.seed, self.current_epoch, self.global_rank, number # the same dropout after a resume as without one
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]))
         loss, _ = self.loss(batch)
-        self.log('train_loss', loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch['target']), sync_dist=True)
+        self.log('train_loss', loss.detach(), on_step=False, on_epoch=True, batch_size=float(len(batch['target'])), sync_dist=True) # a whole number would be averaged over processes to a whole number
         self.manual_backward(loss) # several processes leave here with the same gradients
         nn.utils.clip_grad_norm_(self.parameters(), 1.)
         for optimiser, cycle in zip(listed(self.optimizers()), listed(self.lr_schedulers())):
@@ -172,13 +172,13 @@ class Learner(pl.LightningModule):
 
     def validation_step(self, batch, _):
         (loss, answer), (group, values) = self.loss(batch), self.truth(batch['target'])
-        self.log('valid_loss', loss, batch_size=len(batch['target']), sync_dist=True)
+        self.log('valid_loss', loss, batch_size=float(len(batch['target'])), sync_dist=True)
         scores = {} if group is None else correct(answer, group, self.symmetry)
         if values is not None:
             miss = (answer['value']*self.std + self.mean - values).abs()
             scores |= {name: m[m.isfinite()] for name, m in zip(self.settings.properties, miss.T)}
         for name, score in scores.items(): # a crystal counts where the truth is known
-            self.log(f'valid_{name}', score.float().sum()/max(len(score), 1), batch_size=len(score), sync_dist=True)
+            self.log(f'valid_{name}', score.float().sum()/max(len(score), 1), batch_size=float(len(score)), sync_dist=True)
 
     def configure_optimizers(self): return make_optimisers(self.network, self.settings, self.steps)
 
@@ -235,9 +235,10 @@ def prepare(
     lined = np.flatnonzero(np.diff(reflections.offset) > 0)
     usable = crystals[lined]
     key = split_keys(usable, split)
-    fold = np.where(is_invented(usable), 'train', fold_of(key)) # only real crystals say how well a network does
-    kept = may_be_learned(usable, fold)
-    left = pd.DataFrame(dict(id=usable.frame.id[~kept], reason='invented after a crystal that is held back, or that is not there'))
+    made = is_invented(usable)
+    fold = np.where(made, 'train', fold_of(key)) # only real crystals say how well a network does
+    kept = may_be_learned(usable, fold) & ~(made & pd.Series(key).isin(key[fold != 'train']).to_numpy())
+    left = pd.DataFrame(dict(id=usable.frame.id[~kept], reason='invented after a crystal that is held back, or that is not there, or of a structure type that is'))
     return PreparedData(usable[kept], reflections[lined[kept]], targets(usable[kept], task), key[kept], fold[kept], pd.concat([reflections.rejected, left], ignore_index=True))
 
 # %% ../nbs/13_training.ipynb #4b936b92
@@ -293,6 +294,17 @@ class EpochLog(pl.Callback):
         with written_aside(self.path) as part: pd.concat([old, pd.DataFrame([row])]).to_csv(part, index=False)
 
 # %% ../nbs/13_training.ipynb #11aa6e8c
+def read_checkpoint(
+    path: Path, # last.ckpt of a run
+) -> dict: # of Lightning, with 'state_dict'
+    "Where a run stopped: numbers only, no code is loaded."
+    try:
+        kept = torch.load(path, map_location='cpu', weights_only=True)
+        if not isinstance(kept.get('state_dict'), dict): raise ValueError('no weights in it')
+    except Exception as error: # of zip, pickle or torch
+        raise XrdInputError(f'is damaged ({str(error).splitlines()[0][:80] if str(error) else type(error).__name__}); delete it, and the same xrd-nb train command begins anew', path) from None
+    return kept
+
 def find_checkpoint(
     out: Path, # the run's folder
     wanted: dict, # settings, crystals_hash, labels_hash and start
@@ -303,9 +315,12 @@ def find_checkpoint(
         return None
     found = read_config(out)
     differs = [k for k, v in wanted['settings'].items() if found['settings'].get(k, getattr(RunSettings, k)) != v] # what an older version did not know was as usual
+    if found.get('start'): found['start'] = str(Path(found['start']).resolve()) # as a name it may have been told from here
     differs += [word for word, k in (('crystals', 'crystals_hash'), ('labels', 'labels_hash'), ('weights to start from', 'start')) if found.get(k, wanted[k]) != wanted[k]]
     if differs: raise XrdInputError(f'is a run with other {", ".join(differs)}; give the same ones to resume it, or another folder', out)
-    return out/'last.ckpt' if (out/'last.ckpt').exists() else None
+    if not (out/'last.ckpt').exists(): return None
+    read_checkpoint(out/'last.ckpt')
+    return out/'last.ckpt'
 
 # %% ../nbs/13_training.ipynb #2dbf4867
 def read_config(
@@ -316,7 +331,8 @@ def read_config(
     if not path.is_file(): raise XrdInputError('is not a run: it holds no config.json', run)
     try: config = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as e: raise XrdInputError(f'is damaged: {e}', path) from None
-    if not {'settings', 'crystals_hash', 'crystals'} <= set(config): raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
+    whole = isinstance(config, dict) and isinstance(config.get('settings'), dict) and 'crystals_hash' in config and isinstance(config.get('crystals'), (str, list))
+    if not whole: raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
 
 def run_table(
@@ -364,7 +380,7 @@ def train(
     "Train a network, or go on training it."
     settings, out = settings.check(), Path(out)
     trainer = make_trainer(out, settings, progress, stop_after, devices, nodes)
-    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals, settings.split), start=str(start or ''))
+    wanted = dict(settings=asdict(settings), crystals_hash=crystals_hash(crystals), labels_hash=labels_hash(crystals, settings.split), start=str(Path(start).resolve()) if start else '')
     checkpoint = find_checkpoint(out, wanted) if trainer.is_global_zero else next(out.glob('last.ckpt'), None)
     if (out/'model.safetensors').exists():
         load_run(out) # complains where it is damaged
@@ -424,7 +440,7 @@ def start_from(
             if place in own and own[place].shape == value.shape:
                 own[place].copy_(value)
                 taken += 1
-    if not taken: raise XrdInputError('holds no weights that fit this network', weights)
+    if 2*taken < min(len(own), len(there)): raise XrdInputError(f'only {taken} of its {len(there)} tensors fit this network; start from weights of the same kind', weights)
     return taken
 
 def split_of(
@@ -509,8 +525,9 @@ def load_run(
         except SafetensorError as error: raise XrdInputError(f'is damaged ({str(error).splitlines()[0]}); delete it, and the same xrd-nb train command writes it again', path) from None
         except RuntimeError: raise XrdInputError(f'holds a {settings.model} of another shape, as another version of xrd_nb may have made it; train it again in a new folder', path) from None
     elif unfinished and cut.exists():
-        state = torch.load(cut, map_location='cpu', weights_only=True)['state_dict'] # numbers only, no code
-        network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
+        state = read_checkpoint(cut)['state_dict']
+        try: network.load_state_dict({k.removeprefix('network.'): v for k, v in state.items() if k.startswith('network.')})
+        except RuntimeError: raise XrdInputError(f'holds a {settings.model} of another shape; train it again in a new folder', cut) from None
         scale = {k: state[k].numpy() for k in ('mean', 'std') if k in state}
     else: raise XrdInputError('is not finished; run the same xrd-nb train command again to resume it', run)
     return network.eval(), settings, scale

@@ -234,7 +234,7 @@ def invented(
     cells, places, numbers, parents, groups = in_parallel(_invent, tasks, 'crystals invented', chunk=1)
     if not cells: raise XrdInputError('no crystal could be invented; give more or larger ones')
     names = [f'invented-{seed}-{parent}' for parent in parents]
-    frame = pd.DataFrame(dict(id=names, formula=names, space_group=groups, source=INVENTED, prototype=names)) # a name instead of a formula: nothing counts as seen on its account
+    frame = pd.DataFrame(dict(id=names, formula=names, space_group=groups, source=INVENTED)) # a name instead of a formula: nothing counts as seen on its account
     count = [len(n) for n in numbers]
     return make_table(cells, count, np.concatenate(places), np.concatenate(numbers), np.ones(sum(count)), np.zeros(sum(count)), frame)
 
@@ -252,5 +252,6 @@ def may_be_learned(
     made = is_invented(crystals)
     ids = crystals.frame.id.astype(str)
     parent = ids.str.replace(rf'^(?:.*:)?{INVENTED}-\d+-', '', regex=True)
-    called = lambda real: {name for i in ids[real] for name in (i, i.partition(':')[2])} # `join_tables` puts a table's name before an id that another has
+    first = crystals.frame['first_id'].fillna(ids).astype(str) if 'first_id' in crystals.frame else ids # before tables were joined
+    called = lambda real: {*ids[real], *first[real]}
     return ~made | (parent.isin(called(~made & (fold == 'train'))) & ~parent.isin(called(~made & (fold != 'train')))).to_numpy()
