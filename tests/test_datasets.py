@@ -66,6 +66,7 @@ def test_prototype_keys():
 
 
 def test_copies_share_a_fold():
+    from dataclasses import replace
     from xrd_nb.crystals import CrystalTable, bundled_crystals
     from xrd_nb.datasets import split_keys
     few = bundled_crystals()[:5]
@@ -73,6 +74,12 @@ def test_copies_share_a_fold():
     for split in ('random', 'formula'):
         keys = split_keys(thrice, split).reshape(3, 5)
         assert (keys == split_keys(few, split)).all() and len(set(keys[0])) == 5
+        assert (split_keys(thrice[10:], split) == keys[0]).all() # whatever stands beside them
+        nested = CrystalTable.join([few, CrystalTable.join([few, thrice], ['a', 'b'])], ['x', 'y'])
+        assert (split_keys(nested, split).reshape(5, 5) == keys[0]).all()
+    whole_cells = replace(few, frame=few.frame.assign(formula=[f'{f} (as in the cell)' for f in few.frame.formula]))
+    assert (split_keys(whole_cells, 'formula') == split_keys(few, 'formula')).all() # however a formula is spelt
+    assert 'first_id' not in CrystalTable.join([few[:2], few[2:]], ['a', 'b']).frame
 
 
 def test_dataset():

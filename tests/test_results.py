@@ -17,13 +17,16 @@ def test_result_files():
         path = write_result(one(), place)
         assert read_result(path) == one() and write_result(one(), place) == path and 'NaN' not in path.read_text()
         with pytest.raises(XrdInputError, match='another run'): write_result(one(epochs=4), place)
+        for other in (dict(n_train=4), dict(name='a-run'), dict(training=dict(seconds=1, start='b/model.safetensors'))):
+            with pytest.raises(XrdInputError, match='another run'): write_result(one() | other, place)
         good = json.loads(path.read_text())
         row = good['metrics'][0]
         wrong = [[], {}, {**good, 'format': 2}, {**good, 'n_test': '3'}, {**good, 'n_test': -1}, {**good, 'split': 'mine'}, {**good, 'metrics': []},
                  {**good, 'metrics': [{**row, 'top1': 2}]}, {**good, 'metrics': [{**row, 'top1': [1]}]}, {**good, 'metrics': [{'level': 'space_group'}]},
                  {**good, 'leakage': 'none'}, {**good, 'leakage': [{}]}, {**good, 'paired': [{'score': 1}]}, {**good, 'in_icsd': 'yes'}, {**good, 'name': ['x']}, {k: v for k, v in good.items() if k != 'test_ids'},
                  {**good, 'n_test': 10**400}, {**good, 'metrics': [{**row, 'n': 10**400}]}, {**good, 'training': {'crystals': None}}, {**good, 'training': {'start': 5}}, {**good, 'training': {'seconds': 'x'}},
-                 {**good, 'members': [dict(name='a', settings={}, training={})]}, {**good, 'before': [dict(name='a', settings=good['settings'], training={})]}, {**good, 'before': [dict(name='a', epochs_done=1, settings={}, training={})]}, {**good, 'leakage': [dict(score='a', relative='b', in_training=True, n=1, share=0.5, mean=0.5)]*2}]
+                 {**good, 'members': [dict(name='a', settings={}, training={})]}, {**good, 'before': [dict(name='a', settings=good['settings'], training={})]}, {**good, 'before': [dict(name='a', epochs_done=1, settings={}, training={})]}, {**good, 'leakage': [dict(score='a', relative='b', in_training=True, n=1, share=0.5, mean=0.5)]*2},
+                 {**good, 'settings': {**good['settings'], 'conditions': None}}, {**good, 'provenance': {'versions': 5}}, {**good, 'metrics': [{**row, 'level': ['x']}]}, {**good, 'members': [dict(name=['a'], settings=good['settings'], training={}, epochs_done=1)]}]
         for i, content in enumerate(wrong): (Path(place)/f'wrong{i}.json').write_text(json.dumps(content))
         (Path(place)/'wrong_bytes.json').write_bytes(b'\xff\xfe\x00')
         (Path(place)/'wrong_depth.json').write_text('['*100_000)

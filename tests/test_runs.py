@@ -32,6 +32,11 @@ def test_held_out_is_honest():
         asked = set(other.data.crystals.frame.formula[other.test])
         assert not asked & learned and other.test.sum() > own.test.sum() # crystals of other folds count where their formula is new
         with pytest.raises(XrdInputError, match='learned from every'): held_out(trial, own.data.crystals[own.data.fold == 'train'])
+        strangers = bundled_crystals()[7::20]
+        strangers.frame['id'] = few.frame['id'].to_numpy()[:len(strangers)] # others that are called alike
+        theirs = held_out(trial, strangers)
+        same = strangers.frame.formula.isin(few.frame.formula[own.data.fold == 'valid']).to_numpy()
+        assert not theirs.valid.any() or same[theirs.valid].all()
         with_others = held_out(trial, CrystalTable.join([few, invented(few)], ['few', 'invented'])) # nobody has seen these; nobody asks about them
         assert with_others.test.sum() == own.test.sum() and len(with_others.test) > len(own.test)
 

@@ -179,6 +179,14 @@ def test_refuses_what_differs():
         (first/'model.safetensors').unlink()
         train(few, first, how, progress=False) # from the last checkpoint
         load_run(first)
+        (first/'model.safetensors').unlink()
+        for noise in (b'', b'noise', (first/'last.ckpt').read_bytes()[:5000]):
+            (first/'last.ckpt').write_bytes(noise)
+            for call in (lambda: load_run(first, unfinished=True), lambda: train(few, first, how, progress=False)):
+                with pytest.raises(XrdInputError, match='damaged.*delete'): call()
+        for config in (5, dict(settings='fcn', crystals_hash='', crystals=''), told | dict(crystals=7)):
+            write_json(first/'config.json', config)
+            with pytest.raises(XrdInputError, match='lacks settings'): read_config(first)
     for seed in (-1, 2**32):
         with pytest.raises(XrdInputError, match='seed'): RunSettings(seed=seed).check()
     with pytest.raises(XrdInputError, match='3 patterns'): RunSettings(batch_size=2).check() # an odd rest would make a batch of one
