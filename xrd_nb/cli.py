@@ -246,7 +246,7 @@ def train(
     seed: Annotated[int, typer.Option(help='of weights, order and conditions')] = 0,
     start: Annotated[Optional[Path], typer.Option(help='model.safetensors of another run to start from')] = None,
     cache: Annotated[Optional[Path], typer.Option(help='folder that keeps computed lines, so that the next run starts at once')] = None,
-    workers: Annotated[Optional[int], typer.Option(min=0, help='rendering processes beside each GPU; 0: render in this one [default: all cores but one beside a GPU, else 0]')] = None,
+    workers: Annotated[Optional[int], typer.Option(min=0, help='rendering processes beside each GPU; 0: render in this one; default: all cores but one beside a GPU, else 0')] = None,
     devices: Annotated[int, typer.Option(help='GPUs, or processes where there are none, that share every batch; name a --cache then, or each computes all lines')] = 1,
     nodes: Annotated[int, typer.Option(help='machines that do so; start the command on each, see the tutorial on going past one machine')] = 1,
     quiet: QuietOption = False,
@@ -435,7 +435,7 @@ def calibrate(
 # %% ../nbs/30_cli.ipynb #7d89f6c3
 @app.command(epilog='Example: xrd-nb identify sample.xrdml scans/*.raw --elements Ti,O --plot pictures/')
 def identify(
-    files: Annotated[list[Path], typer.Argument(help='measured patterns: .xy .xye .csv .raw .brml .xrdml .ras .rasx .cif and more')],
+    files: Annotated[list[Path], typer.Argument(readable=False, help='measured patterns: .xy .xye .csv .raw .brml .xrdml .ras .rasx .cif and more')],
     elements: Annotated[Optional[str], typer.Option(help='what the sample may hold, such as Ti,O: known crystals of these come first, and all properties are told')] = None,
     wavelength: Annotated[Optional[str], typer.Option(help='in Å, or CuKa1, CuKa, CoKa1, MoKa1, ...; default: what the file tells')] = None,
     as_json: Annotated[bool, typer.Option('--json', help='a list with one object a file, for programs')] = False,

@@ -24,7 +24,7 @@ from .measured import read_pattern, to_grid
 from .profiles import IDEAL, LINE_RANGE, render
 from .reflections import powder_reflections
 from .symmetry import CRYSTAL_SYSTEMS, SG_TO_CS, SG_TO_EG, extinction_symbol
-from .training import PreparedData, load_run, predict, read_config
+from .training import PreparedData, learned_crystals, load_run, predict, read_config
 from .variation import is_invented
 
 # %% ../nbs/27_maps.ipynb #27aa0002
@@ -214,7 +214,7 @@ def held_back(
     "Which crystals a network has not learned from: its test fold, and strangers with nothing in training that its split would keep together with them."
     if run is None or not Path(run).is_dir(): # an identifier keeps no list, but folds never move
         return (fold_of(split_keys(crystals, split_of_run(run))) == 'test') & ~is_invented(crystals)
-    told, ids = pd.read_parquet(Path(run)/'crystals.parquet'), crystals.frame['id'].astype(str)
+    told, ids = learned_crystals(run), crystals.frame['id'].astype(str)
     held = np.array(ids.isin(told.id[told.fold == 'test'].astype(str)))
     strange = ~np.array(ids.isin(told.id.astype(str)))
     if strange.any(): held[strange] = ~pd.Series(split_keys(crystals[strange], split_of_run(run))).isin(told.key[told.fold != 'test'])

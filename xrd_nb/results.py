@@ -302,7 +302,7 @@ def paired_details(
                                       'difference (95 % interval)': '{} ({} to {})'.format(*('?' if row[k] is None else f'{row[k]:.3g}' for k in ('difference', 'low', 'high')))}
                          for r in results for row in r.get('paired', [])])
 
-# %% ../nbs/24_results.ipynb #b7a1c0e3
+# %% ../nbs/24_results.ipynb #52f80952
 def known_runs(
     results: list, # of `read_results`
 ) -> dict: # name: its record, and whatever else its result tells
@@ -320,7 +320,6 @@ def stages(
     before = start.parent.name if start.name == 'model.safetensors' else start.name # of a run, or of a file of weights
     return [*(stages(before, runs, (name, *later)) if before and before not in (name, *later) else []), name] # a run may start from another folder's run of the same name
 
-# %% ../nbs/24_results.ipynb #52f80952
 def run_details(
     results: list, # of `read_results`
 ) -> pd.DataFrame: # text; a row a run

@@ -26,7 +26,7 @@ from .properties import binned_means, in_units, interval_factor, metal_scores, p
 from .report import Section, plot_pattern_with_sticks, write_report
 from .results import make_result, write_result
 from .symmetry import SG_TO_CS, space_group_symbol
-from .training import PreparedData, RunSettings, device_name, load_run, plot_learning_curve, predict, prepare, read_config, run_table
+from .training import PreparedData, RunSettings, device_name, learned_crystals, load_run, plot_learning_curve, predict, prepare, read_config, run_table
 from .variation import is_invented
 
 # %% ../nbs/26_runs.ipynb #8e488cb6
@@ -60,8 +60,7 @@ def held_out(
 ) -> HeldOut: # at least one test crystal
     "Find the crystals that a run has not learned from."
     network, settings, scale = load_together([run, *others]) if others else load_run(run, unfinished=True)
-    try: learned = pd.read_parquet(Path(run)/'crystals.parquet', columns=['id', 'key', 'fold', 'target'])
-    except (OSError, ValueError) as error: raise XrdInputError(f'lacks crystals.parquet, which tells what was learned: {str(error).splitlines()[0]}', run) from None
+    learned = learned_crystals(run)
     if settings.task == 'everything': # asked for the symmetry, as the one question that all crystals answer
         settings = replace(settings, task='space_group')
         learned['target'] = [0 if np.isnan(y[0]) else int(y[0]) for y in learned.target]

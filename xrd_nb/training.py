@@ -7,7 +7,7 @@ __all__ = ['MUON_RATE', 'UNTOLD', 'RunSettings', 'symmetry_loss', 'correct', 'no
            'PreparedData', 'prepare', 'check_devices', 'is_first', 'gpu_share', 'EpochLog', 'read_checkpoint',
            'find_checkpoint', 'read_config', 'run_table', 'train_options', 'labels_hash', 'train', 'make_loaders',
            'start_from', 'split_of', 'RunBar', 'make_trainer', 'device_name', 'has_bf16', 'save_weights', 'load_run',
-           'record_crystals', 'predict', 'plot_learning_curve']
+           'record_crystals', 'learned_crystals', 'predict', 'plot_learning_curve']
 
 # %% ../nbs/13_training.ipynb #b5c599d8
 import hashlib, json, os, sys, time, warnings
@@ -331,7 +331,7 @@ def read_config(
     if not path.is_file(): raise XrdInputError('is not a run: it holds no config.json', run)
     try: config = json.loads(path.read_text(encoding='utf-8'))
     except ValueError as e: raise XrdInputError(f'is damaged: {e}', path) from None
-    whole = isinstance(config, dict) and isinstance(config.get('settings'), dict) and 'crystals_hash' in config and isinstance(config.get('crystals'), (str, list))
+    whole = isinstance(config, dict) and isinstance(config.get('settings'), dict) and 'crystals_hash' in config and isinstance(config.get('crystals') or '', (str, list))
     if not whole: raise XrdInputError('lacks settings; it was not written by xrd-nb train', path)
     return config
 
@@ -540,6 +540,13 @@ def record_crystals(
     "Write crystals.parquet (id, key, fold, target: a number, or K of them) and rejected.csv."
     pd.DataFrame(dict(id=data.crystals.frame['id'], key=data.key, fold=data.fold, target=list(data.target))).to_parquet(out/'crystals.parquet', index=False)
     data.rejected.to_csv(out/'rejected.csv', index=False)
+
+def learned_crystals(
+    run: str|Path, # a run's folder
+) -> pd.DataFrame: # id, key, fold, target: a row a crystal
+    "What `record_crystals` wrote."
+    try: return pd.read_parquet(Path(run)/'crystals.parquet', columns=['id', 'key', 'fold', 'target'])
+    except (OSError, ValueError) as error: raise XrdInputError(f'lacks crystals.parquet, which tells what was learned: {str(error).splitlines()[0]}', run) from None
 
 # %% ../nbs/13_training.ipynb #4c1cbf22
 @torch.no_grad()
