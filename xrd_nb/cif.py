@@ -330,7 +330,8 @@ def read_cifs(
     paths = [p for p in found if p.is_file() and (p.suffix.lower() == '.cif' or p == path)]
     if not paths: raise XrdInputError('no .cif file in this folder', path)
     root = path.parent if path.is_file() else path
-    files = [(str(p.resolve()), p.relative_to(root).with_suffix('').as_posix(), p.relative_to(root).as_posix()) for p in paths]
+    named = lambda p: p.relative_to(root).as_posix().encode(errors='replace').decode() # a name may be no UTF-8
+    files = [(str(p.resolve()), named(p.with_suffix('')), named(p)) for p in paths]
     return records_table(*in_parallel(read_cif_files, files, 'reading CIFs'))
 
 # %% ../nbs/02_cif.ipynb #362b85d1

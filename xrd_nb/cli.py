@@ -454,7 +454,7 @@ def identify(
     found = identify_files(files, elements, wavelength, Identifier.load(weights, known))
     for f in found:
         for text in (*f.remarks, *filter(None, [f.error])): say(f'{f.file}: {text}', error=True)
-    if as_json: say(json.dumps([f.to_dict() for f in found], indent=1, ensure_ascii=False))
+    if as_json: say(json.dumps([f.to_dict() for f in found], indent=1, ensure_ascii='utf' not in (sys.stdout.encoding or '').lower())) # else names of files would come out with question marks
     else: show_identifications(found)
     if plot: draw_identifications(found, plot, single)
     failed = sum(f.error is not None for f in found)

@@ -411,6 +411,7 @@ def report_run(
 ) -> tuple[Path, pd.DataFrame, str, pd.DataFrame]: # the page, its table for reading, what to know about it, crystals that could not be simulated
     "Measure a run on what it has not learned from and write its report."
     import matplotlib.pyplot as plt
+    if against and Path(against).resolve() == Path(run).resolve(): raise XrdInputError('is the run itself; name another one to compare with', against)
     held = held_out(run, crystals, others, cache)
     said = {r: predictions(held, held.test, r, progress) for r in RENDERINGS}
     watched = {r: predictions(held, held.valid, r, progress) for r in RENDERINGS if held.properties and held.valid.any()}
@@ -433,6 +434,8 @@ def report_run(
                         dict(settings=vars(s), results=table, **tables), provenance(s.seed, device_name()))
     plt.close('all')
     remarks = f'asked about {held.test.sum():,} of {len(held.test):,} crystals: those that stand apart from all {len(held.learned):,} of the run but its test fold, by {s.split}\n' if data else ''
+    told = (lambda x: f'{x:+.3g}') if s.properties else (lambda x: f'{100*x:+.1f}')
+    for p in pairs.itertuples() if against else (): remarks += f'{p.rendering}, {p.score.replace("_", " ")}: {told(p.difference)} ({told(p.low)} to {told(p.high)}){"" if s.properties else " points"} beside {p.against}, {p.n:,} crystals\n'
     unfinished = lambda run, epochs: f'the run {Path(run).resolve().name} is not finished: {epochs} of {read_config(run)["settings"]["epochs"]} epochs\n'
     if kept[0]['epochs_done'] < s.epochs: remarks += unfinished(run, kept[0]['epochs_done'])
     if against and not (Path(against)/'model.safetensors').exists(): remarks += unfinished(against, run_record(against)['epochs_done'])
