@@ -156,7 +156,7 @@ def test_what_files_get_wrong():
 def test_cif_files():
     from xrd_nb.core import XrdInputError
     from xrd_nb.crystals import CrystalTable
-    import pytest, tempfile
+    import os, pytest, tempfile
     from pathlib import Path
     block = """data_%s
 _cell_length_a 4
@@ -177,6 +177,10 @@ Po1 0 0 0
         with pytest.raises(XrdInputError, match='no such file'): CrystalTable.read(folder/'gone.cif')
         (folder/'notes.txt').write_text('no crystals')
         with pytest.raises(XrdInputError, match='crystals are read from'): CrystalTable.read(folder/'notes.txt')
+        with tempfile.TemporaryDirectory() as odd: # a name that is no UTF-8
+            path = os.path.join(os.fsencode(odd), b'Gr\xfcn.cif')
+            with open(path, 'w') as f: f.write(block % ('a', 'polonium'))
+            assert CrystalTable.read(odd).frame.id.tolist() == ['Gr?n']
         (folder/'broken.cif').write_bytes(b'\x00\x01 not a CIF')
         nothing = CrystalTable.read(folder)
         assert len(nothing) == 0 and nothing.rejected.file.tolist() == ['broken.cif']

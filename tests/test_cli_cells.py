@@ -23,16 +23,26 @@ def test_unusable_part():
 
 
 def test_pack_and_join():
-    import pandas as pd, tempfile
+    import pandas as pd, pytest, tempfile
     from dataclasses import replace
     from pathlib import Path
     from typer.testing import CliRunner
-    from xrd_nb.cli import app, load_crystals, where
+    from xrd_nb.cli import app, load_crystals, run_crystals, where
+    from xrd_nb.core import XrdInputError, write_json
     from xrd_nb.crystals import CrystalTable, bundled_crystals
+    from xrd_nb.identify import read_identifier
+    from xrd_nb.store import crystals_hash
     with tempfile.TemporaryDirectory() as place:
         first, second = Path(place)/'first.parquet', Path(place)/'second.parquet'
         bundled_crystals()[:4].to_parquet(first)
         bundled_crystals()[2:9].to_parquet(second)
+        config = dict(settings={}, crystals=str(first), crystals_hash=crystals_hash(bundled_crystals()[:4]))
+        write_json(f'{place}/run/config.json', config)
+        assert len(run_crystals(f'{place}/run', None)) == 4
+        write_json(f'{place}/run/config.json', config | dict(crystals=str(second))) # the file has changed since
+        with pytest.raises(XrdInputError, match='learned from other crystals'): run_crystals(f'{place}/run', None)
+        assert len(run_crystals(f'{place}/run', [str(second)])) == 7
+        with pytest.raises(XrdInputError, match='calibrate'): read_identifier(f'{place}/run')
         told = CliRunner().invoke(app, ['pack', str(first), str(second), '-o', f'{place}/packed.parquet'])
         assert told.exit_code == 0 and '11 crystals' in told.output
         packed = CrystalTable.read(f'{place}/packed.parquet')

@@ -67,12 +67,12 @@ def test_pairs_of_runs():
 
 def test_results_of_runs():
     from xrd_nb.crystals import bundled_crystals
-    from xrd_nb.core import write_json
+    from xrd_nb.core import XrdInputError, write_json
     from xrd_nb.results import network_name, read_results, run_details, train_command, train_commands
     from xrd_nb.runs import RENDERINGS, held_out, look_up, measure, predictions, report_run, run_record
     from xrd_nb.training import RunSettings, read_config, train
     from pathlib import Path
-    import matplotlib, numpy as np, tempfile
+    import matplotlib, numpy as np, pytest, tempfile
     matplotlib.use('Agg')
     with tempfile.TemporaryDirectory() as tmp:
         few = bundled_crystals()[::25]
@@ -90,6 +90,9 @@ def test_results_of_runs():
         assert len(drawn['parity']['density']) == ideal['n_test'] == sum(part['n'] for part in drawn['along']['n_sites']['density'])
         second = train(few, f'{tmp}/second', RunSettings(task='density', epochs=1, batch_size=32, seed=1), progress=False, source='bundled')
         *_, remarks, _ = report_run(trial, few, f'{tmp}/report', results=f'{tmp}/results', others=[second], cache=f'{tmp}/cache')
+        *_, told, _ = report_run(trial, few, f'{tmp}/report', against=second)
+        assert told.count(' beside fcn small') == 2 and 'points' not in told
+        with pytest.raises(XrdInputError, match='run itself'): report_run(trial, few, f'{tmp}/report', against=trial)
         assert remarks == '' and sorted(p.name.partition('-')[0] for p in Path(tmp, 'cache').iterdir()) == ['nearest', 'nearest', 'prototypes', 'reflections']
         both = next(r for r in read_results(f'{tmp}/results')[0] if 'members' in r and r['rendering'] == 'ideal')
         assert both['name'] == 'by_density+second' and [m['settings']['seed'] for m in both['members']] == [0, 1] and both['parameters'] == 2*ideal['parameters']

@@ -55,6 +55,7 @@ def test_only_learned_from():
         learned = set(data.crystals.frame.id[~made & (data.fold == 'train')])
         assert 60 < made.sum() < 150 and (data.fold[made] == 'train').all() and {i.removeprefix('invented-0-') for i in data.crystals.frame.id[made]} <= learned # no parent is held back
         assert made.sum() + data.rejected.reason.str.startswith('invented').sum() == is_invented(both).sum()
+        assert not set(data.key[made]) & set(data.key[data.fold != 'train']) # nor has any the structure type of one that is
         assert np.isnan(data.target[made, 1:]).all() and np.isfinite(data.target[made, 0]).all()
         assert (data.fold[~made] == prepare(real, 'everything', split).fold).all()
     composition = data.dataset(made | ~made, 'ideal', inputs=('composition',)).others['composition']

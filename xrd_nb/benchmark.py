@@ -290,7 +290,7 @@ def whole_set(
     lap('read')
     lines = [powder_reflections(t) for t in tables]
     lap('compute')
-    memory, counts = peak_memory()/1e9, [len(x.two_theta) for x in lines]
+    memory, counts = (peak_memory() or np.nan)/1e9, [len(x.two_theta) for x in lines]
     del lines
     with tempfile.TemporaryDirectory() as cache:
         mark = time.perf_counter()

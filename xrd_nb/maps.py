@@ -353,7 +353,10 @@ def map_run(
     places = projection.place(everything) if projection else latent_map(everything, method, dim=dim)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_map(places[:n], seen.frame, colour, out, seen.patterns if n <= MOST_PATTERNS else None, star_frame(places[n:], names) if names else None)
-    table = measure_map(seen, places[:n], held_back(run, crystals)[seen.lined], split_keys(crystals, split_of_run(run))[seen.lined])
+    held, known = held_back(run, crystals)[seen.lined], crystals[seen.lined]
+    key = known.frame['id'].astype(str).to_numpy(object)
+    key[held] = split_keys(known[held], split_of_run(run)) # only of those asked: structure types take a search each
+    table = measure_map(seen, places[:n], held, key)
     table.to_csv(out.with_suffix('.csv'), index=False)
     for old in (out.with_suffix('.json'), out.with_suffix('.parquet')): old.unlink(missing_ok=True) # of a former map of this name
     if projection: keep_map(out, projection, places[:n], seen.frame)
